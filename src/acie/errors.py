@@ -1,0 +1,160 @@
+"""The errors that ACIE raises.
+
+Every error says which argument is wrong, what was expected, what was found and what to do. ::
+
+    ACIEError
+    ├── ConfigurationError          a setting or an option is unknown or contradictory
+    ├── DataError                   an observation or a catalogue cannot be used
+    │   ├── ReaderNotFound          no reader recognises the file
+    │   ├── MalformedSpectrum       wrong shape, no good pixel, NaN where a number is needed
+    │   ├── UnitMismatch            units missing or not convertible
+    │   └── MissingRedshift         the redshift is neither in the file nor given
+    ├── CausalError                 a causal question that cannot be asked
+    │   ├── CyclicGraph             the graph has a cycle
+    │   ├── UnknownVariable         no variable of that name
+    │   ├── NotInvertible           exact abduction needs an invertible mechanism
+    │   ├── OutsideSupport          a value outside the support of its variable
+    │   └── ConflictingInterventions  two actions on the same variable, or an action on a held one
+    ├── PhysicsError
+    │   └── OutsideGrid             a state outside the tabulated templates
+    ├── InferenceError
+    │   └── NotFitted               the estimator has not been trained
+    └── BundleError                 a model bundle cannot be used
+        ├── UnknownModel            no bundle of that name
+        ├── IncompatibleBundle      made by an incompatible version
+        └── ChecksumMismatch        a file is truncated or has been changed
+"""
+
+__all__ = [
+    "ACIEError",
+    "BundleError",
+    "CausalError",
+    "ChecksumMismatch",
+    "ConfigurationError",
+    "ConflictingInterventions",
+    "CyclicGraph",
+    "DataError",
+    "IncompatibleBundle",
+    "InferenceError",
+    "MalformedSpectrum",
+    "MissingRedshift",
+    "NotFitted",
+    "NotInvertible",
+    "OutsideGrid",
+    "OutsideSupport",
+    "PhysicsError",
+    "ReaderNotFound",
+    "UnitMismatch",
+    "UnknownModel",
+    "UnknownVariable",
+]
+
+
+class ACIEError(Exception):
+    """Base of every error that ACIE raises on purpose.
+
+    Arguments:
+        argument: The name of the argument, option, file or variable that is wrong.
+        expected: What would have been accepted.
+        found: What was given.
+        remedy: What the user can do about it.
+    """
+
+    def __init__(self, argument: str, *, expected: str, found: str, remedy: str = "") -> None:
+        self.argument = argument
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{self.argument}: expected {self.expected}, found {self.found}"
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+    def __reduce__(self) -> tuple:
+        # The keyword-only constructor would otherwise break copying between processes.
+        return _rebuild, (type(self), self.argument, self.expected, self.found, self.remedy)
+
+
+def _rebuild(kind: type, argument: str, expected: str, found: str, remedy: str) -> ACIEError:
+    return kind(argument, expected=expected, found=found, remedy=remedy)
+
+
+class ConfigurationError(ACIEError):
+    """A setting or an option is unknown or contradictory."""
+
+
+class DataError(ACIEError):
+    """An observation or a catalogue cannot be used."""
+
+
+class ReaderNotFound(DataError):
+    """No reader recognises the file."""
+
+
+class MalformedSpectrum(DataError):
+    """The arrays of a spectrum have the wrong shape or hold nothing usable."""
+
+
+class UnitMismatch(DataError):
+    """Units are missing or cannot be converted."""
+
+
+class MissingRedshift(DataError):
+    """The redshift is neither in the file nor given."""
+
+
+class CausalError(ACIEError):
+    """A causal question that cannot be asked of this model."""
+
+
+class CyclicGraph(CausalError):
+    """The graph has a cycle."""
+
+
+class UnknownVariable(CausalError):
+    """The model has no variable of that name."""
+
+
+class NotInvertible(CausalError):
+    """Exact abduction needs an invertible mechanism."""
+
+
+class OutsideSupport(CausalError):
+    """A value lies outside the support of its variable."""
+
+
+class ConflictingInterventions(CausalError):
+    """Two actions on one variable, or an action on a variable that is held."""
+
+
+class PhysicsError(ACIEError):
+    """A state that the physics cannot describe."""
+
+
+class OutsideGrid(PhysicsError):
+    """A state outside the tabulated templates."""
+
+
+class InferenceError(ACIEError):
+    """Inference cannot be done."""
+
+
+class NotFitted(InferenceError):
+    """The estimator has not been trained."""
+
+
+class BundleError(ACIEError):
+    """A model bundle cannot be used."""
+
+
+class UnknownModel(BundleError):
+    """No bundle of that name or at that path."""
+
+
+class IncompatibleBundle(BundleError):
+    """A bundle made by an incompatible version."""
+
+
+class ChecksumMismatch(BundleError):
+    """A file of the bundle is truncated or has been changed."""

@@ -1,0 +1,153 @@
+"""Observations: flux, inverse variance, mask, redshift and resolution on the instrument grid.
+
+Axes are ``(*batch, wave)``. One class holds one galaxy or a stack of them, so that nothing else
+needs two versions of itself.
+"""
+
+__all__ = ["WAVELENGTH", "Observation"]
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acie.errors import MalformedSpectrum
+
+#: Pixel centres of the version 1 grid: 6000 pixels, 3600 to 9599 angstrom, vacuum.
+WAVELENGTH: np.ndarray = 3600.0 + np.arange(6000, dtype=np.float64)
+WAVELENGTH.setflags(write=False)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Spectra on the instrument grid.
+
+    Arguments:
+        flux: Flux density, 1e-17 erg/s/cm2/A, shape ``(*batch, wave)``, finite everywhere
+            (zero where masked).
+        ivar: Inverse variance of ``flux``, shape ``(*batch, wave)``, zero where masked. Rebinned
+            spectra conserve information: the sum over pixels of ``ivar`` times a smooth template
+            squared is that of the original pixels, so correlated pixels are not counted twice.
+        redshift: Redshift, shape ``(*batch,)``.
+        lsf: Gaussian width of the instrumental line-spread function, km/s, ``(*batch, wave)``.
+        names: One name per galaxy, in the order of the flattened batch.
+        quality: Bits of :class:`acie.QualityFlag` already known from reading, ``(*batch,)``.
+        meta: Free facts about where the spectrum came from (survey, plate, target id).
+    """
+
+    flux: Tensor
+    ivar: Tensor
+    redshift: Tensor
+    lsf: Tensor
+    names: tuple[str, ...] = ()
+    quality: Tensor | None = None
+    meta: dict = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wave = WAVELENGTH.size
+        for name in ("flux", "ivar", "lsf"):
+            value = getattr(self, name)
+            if value.shape != self.flux.shape or value.shape[-1:] != (wave,):
+                raise MalformedSpectrum(
+                    name,
+                    expected=f"shape (..., {wave}) equal to that of flux",
+                    found=str(tuple(value.shape)),
+                    remedy="Rebin onto acie.WAVELENGTH first, or use acie.io.read.",
+                )
+            if not bool(torch.isfinite(value).all()):
+                raise MalformedSpectrum(
+                    name,
+                    expected="finite numbers",
+                    found=f"{int((~torch.isfinite(value)).sum())} pixels that are NaN or infinite",
+                    remedy="Set flux to 0 and ivar to 0 in bad pixels.",
+                )
+        if bool((self.ivar < 0).any()):
+            raise MalformedSpectrum(
+                "ivar",
+                expected="inverse variances of at least 0",
+                found="negative values",
+                remedy="Set ivar to 0 in bad pixels.",
+            )
+        dead = (self.ivar > 0).sum(-1) == 0
+        if bool(dead.any()):
+            raise MalformedSpectrum(
+                "ivar",
+                expected="at least one good pixel",
+                found="inverse variance 0 everywhere",
+                remedy="The fibre is dead or the mask covers everything; leave this spectrum out.",
+            )
+        if self.redshift.shape != self.flux.shape[:-1]:
+            raise MalformedSpectrum(
+                "redshift",
+                expected=f"shape {tuple(self.flux.shape[:-1])}",
+                found=str(tuple(self.redshift.shape)),
+            )
+        if self.quality is None:
+            object.__setattr__(
+                self, "quality", torch.zeros(self.redshift.shape, dtype=torch.int64)
+            )
+
+    def __len__(self) -> int:
+        return self.flux.shape[0] if self.flux.ndim > 1 else 1
+
+    def __getitem__(self, index: int | slice) -> "Observation":
+        names = self.names[index] if self.names else ()
+        return replace(
+            self,
+            flux=self.flux[index],
+            ivar=self.ivar[index],
+            redshift=self.redshift[index],
+            lsf=self.lsf[index],
+            names=(names,) if isinstance(names, str) else names,
+            quality=self.quality[index],
+        )
+
+    @property
+    def wavelength(self) -> np.ndarray:
+        """Pixel centres, vacuum angstrom, shape ``(wave,)``."""
+        return WAVELENGTH
+
+    @property
+    def signal_to_noise(self) -> Tensor:
+        """Median of ``flux * sqrt(ivar)`` over the good pixels, shape ``(*batch,)``."""
+        ratio = self.flux * self.ivar.sqrt()
+        return torch.where(self.ivar > 0, ratio, torch.nan).nanmedian(-1).values
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether there is a batch axis."""
+        return self.flux.ndim > 1
+
+    def batched(self) -> "Observation":
+        """The same observation with exactly one batch axis."""
+        if self.flux.ndim == 2:
+            return self
+        shape = (-1, WAVELENGTH.size)
+        return replace(
+            self,
+            flux=self.flux.reshape(shape),
+            ivar=self.ivar.reshape(shape),
+            lsf=self.lsf.reshape(shape),
+            redshift=self.redshift.reshape(-1),
+            quality=self.quality.reshape(-1),
+        )
+
+    def to(self, device: torch.device | str) -> "Observation":
+        """The same observation on another device."""
+        names = ("flux", "ivar", "redshift", "lsf", "quality")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    @staticmethod
+    def stack(observations: Sequence["Observation"]) -> "Observation":
+        """Several observations as one with a batch axis."""
+        parts = [observation.batched() for observation in observations]
+        return Observation(
+            flux=torch.cat([part.flux for part in parts]),
+            ivar=torch.cat([part.ivar for part in parts]),
+            redshift=torch.cat([part.redshift for part in parts]),
+            lsf=torch.cat([part.lsf for part in parts]),
+            names=tuple(name for part in parts for name in part.names),
+            quality=torch.cat([part.quality for part in parts]),
+        )
