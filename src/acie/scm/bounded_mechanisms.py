@@ -1,0 +1,202 @@
+"""Invertible mechanisms whose values stay between bounds, which may depend on the parents."""
+
+__all__ = ["TruncatedNormalMechanism", "UniformMechanism"]
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.special import ndtr, ndtri
+
+from acie.scm.mechanisms import (
+    AbstractInvertibleMechanism,
+    Bound,
+    Parameter,
+    Parents,
+    evaluate,
+)
+from acie.scm.noise import NormalNoise
+from acie.scm.truncated_normal import log_mass, noise_of_value, value_of_noise
+from acie.variables import Variable
+
+
+def _tensor(value: Bound, like: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+
+
+def _outside(natural: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    # Going to the natural scale and back costs a few units in the last place.
+    slack = 1e3 * torch.finfo(natural.dtype).eps
+    low = lower - slack * (1.0 + lower.abs())
+    high = upper + slack * (1.0 + upper.abs())
+    # Written with "not", so that an infinite bound, whose slack is NaN, and NaN are told apart.
+    return (
+        natural.isnan()
+        | (lower.isfinite() & (natural < low))
+        | (upper.isfinite() & (natural > high))
+    )
+
+
+class TruncatedNormalMechanism(AbstractInvertibleMechanism):
+    r"""A normal law on a natural scale, truncated to bounds that may depend on the parents.
+
+    .. math::
+        T(v) = \mu + \sigma x, \qquad
+        \Phi(x) = \Phi(a) + \Phi(u)\,[\Phi(b) - \Phi(a)], \qquad
+        a, b = (T(v_{\min}, v_{\max}) - \mu) / \sigma .
+
+    Laws: the value never leaves its bounds, under any intervention; the noise is exact for any
+    distance between the bounds and the location.
+
+    Arguments:
+        location: :math:`\mu`, on the natural scale (log10 of the unit, or the unit).
+        scale: :math:`\sigma`, positive, on the natural scale (dex, or the unit).
+        lower: Smallest value, physical unit; may be minus infinity (or 0 with ``log10``).
+        upper: Largest value, physical unit; may be infinity.
+        transform: :math:`T`, ``log10`` or ``identity``.
+
+    All four are numbers, tensors, or functions of the parents.
+    """
+
+    def __init__(
+        self,
+        location: Parameter,
+        scale: Parameter,
+        lower: Parameter = -math.inf,
+        upper: Parameter = math.inf,
+        transform: Literal["identity", "log10"] = "identity",
+    ) -> None:
+        super().__init__()
+        for name, parameter in (
+            ("location", location),
+            ("scale", scale),
+            ("lower", lower),
+            ("upper", upper),
+        ):
+            self._declare(name, parameter)
+        self._natural = Variable("value", transform=transform)
+        self.noise_law = NormalNoise()
+
+    def _standard(self, like: Tensor, parents: Parents) -> tuple[Tensor, ...]:
+        location = _tensor(evaluate(self.location, parents), like)
+        scale = _tensor(evaluate(self.scale, parents), like)
+        lower, upper = (self._natural_bound(b, like) for b in self.support(parents))
+        a, b = (self._standardise(bound, location, scale) for bound in (lower, upper))
+        return location, scale, lower, upper, a, b
+
+    def _natural_bound(self, bound: Bound, like: Tensor) -> Tensor:
+        value = _tensor(bound, like)
+        if self._natural.transform == "log10":
+            value = value.clamp_min(0.0)
+        return self._natural.forward(value)
+
+    @staticmethod
+    def _standardise(bound: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+        # An infinite bound must not send 0 * infinity into the gradient of the scale.
+        finite = bound.isfinite()
+        return torch.where(finite, (torch.where(finite, bound, 0.0) - location) / scale, bound)
+
+    def assign(self, noise: Tensor, parents: Parents) -> Tensor:
+        """The value, physical, shape ``(*shape)``; NaN where the bounds leave no room."""
+        location, scale, lower, upper, a, b = self._standard(noise, parents)
+        natural = location + scale * value_of_noise(noise, a, b)
+        # Rounding must not carry a value over its bound.
+        value = self._natural.inverse(torch.minimum(torch.maximum(natural, lower), upper))
+        low, high = (_tensor(bound, noise) for bound in self.support(parents))
+        return torch.minimum(torch.maximum(value, low), high)
+
+    def invert(self, value: Tensor, parents: Parents) -> Tensor:
+        """The noise, shape ``(*shape)``; NaN outside the bounds, finite on them."""
+        location, scale, lower, upper, a, b = self._standard(value, parents)
+        natural = self._natural.forward(value)
+        noise = noise_of_value((natural - location) / scale, a, b)
+        return noise.masked_fill(_outside(natural, lower, upper), math.nan)
+
+    def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
+        """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
+        location, scale, lower, upper, a, b = self._standard(value, parents)
+        natural = self._natural.forward(value)
+        density = self.noise_law.log_prob((natural - location) / scale) - log_mass(a, b)
+        density = density - scale.log() + self._natural.log_abs_derivative(value)
+        empty = ~(lower < upper)
+        return density.masked_fill(_outside(natural, lower, upper) | empty, -math.inf)
+
+    def support(self, parents: Parents) -> tuple[Bound, Bound]:
+        """The bounds, physical unit, at these parents."""
+        return evaluate(self.lower, parents), evaluate(self.upper, parents)
+
+    def extra_repr(self) -> str:
+        """Scale and constant bounds, for ``repr``."""
+        bounds = (
+            f"{bound:g}" if isinstance(bound, int | float) else "f(parents)"
+            for bound in (self.lower, self.upper)
+        )
+        return f"{self._natural.transform}, {' to '.join(bounds)}"
+
+
+class UniformMechanism(AbstractInvertibleMechanism):
+    r"""A flat law on a natural scale, driven by standard-normal noise.
+
+    .. math:: T(v) = T(v_{\min}) + \Phi(u)\,[T(v_{\max}) - T(v_{\min})] .
+
+    Arguments:
+        lower: Smallest value, physical unit, finite; number or function of the parents.
+        upper: Largest value, physical unit, finite.
+        transform: :math:`T`, ``log10`` or ``identity``.
+    """
+
+    def __init__(
+        self,
+        lower: Parameter,
+        upper: Parameter,
+        transform: Literal["identity", "log10"] = "identity",
+    ) -> None:
+        super().__init__()
+        self._declare("lower", lower)
+        self._declare("upper", upper)
+        self._natural = Variable("value", transform=transform)
+        self.noise_law = NormalNoise()
+
+    def _ends(self, like: Tensor, parents: Parents) -> tuple[Tensor, Tensor]:
+        lower, upper = (self._natural.forward(_tensor(b, like)) for b in self.support(parents))
+        return lower, upper
+
+    def assign(self, noise: Tensor, parents: Parents) -> Tensor:
+        """The value, physical, shape ``(*shape)``."""
+        lower, upper = self._ends(noise, parents)
+        width = upper - lower
+        # Counted from the nearer end, so that both tails keep their digits.
+        natural = torch.where(noise < 0, lower + width * ndtr(noise), upper - width * ndtr(-noise))
+        low, high = (_tensor(bound, noise) for bound in self.support(parents))
+        return torch.minimum(torch.maximum(self._natural.inverse(natural), low), high)
+
+    def invert(self, value: Tensor, parents: Parents) -> Tensor:
+        """The noise, shape ``(*shape)``; NaN outside the bounds, finite on them."""
+        lower, upper = self._ends(value, parents)
+        natural = self._natural.forward(value)
+        below = (natural - lower) / (upper - lower)
+        above = (upper - natural) / (upper - lower)
+        right = below > 0.5
+        half = ndtri(torch.where(right, above, below).clamp(torch.finfo(value.dtype).tiny, 1.0))
+        noise = torch.where(right, -half, half)
+        return noise.masked_fill(_outside(natural, lower, upper), math.nan)
+
+    def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
+        """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
+        lower, upper = self._ends(value, parents)
+        outside = _outside(self._natural.forward(value), lower, upper)
+        density = self._natural.log_abs_derivative(value) - (upper - lower).log()
+        return density.masked_fill(outside, -math.inf)
+
+    def support(self, parents: Parents) -> tuple[Bound, Bound]:
+        """The bounds, physical unit, at these parents."""
+        return evaluate(self.lower, parents), evaluate(self.upper, parents)
+
+    def extra_repr(self) -> str:
+        """Scale and constant bounds, for ``repr``."""
+        bounds = (
+            f"{bound:g}" if isinstance(bound, int | float) else "f(parents)"
+            for bound in (self.lower, self.upper)
+        )
+        return f"{self._natural.transform}, {' to '.join(bounds)}"

@@ -1,0 +1,435 @@
+"""Structural causal models: sample, abduct, act, predict."""
+
+__all__ = ["StructuralCausalModel"]
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acie.errors import (
+    CausalError,
+    ConfigurationError,
+    ConflictingInterventions,
+    NotInvertible,
+    OutsideSupport,
+)
+from acie.scm.graph import CausalGraph
+from acie.scm.interventions import Intervention, Replace
+from acie.scm.language import describe, parse_interventions
+from acie.scm.mechanisms import AbstractInvertibleMechanism, AbstractMechanism
+from acie.scm.simple_mechanisms import (
+    DeterministicMechanism,
+    ExogenousMechanism,
+    ThresholdMechanism,
+)
+from acie.scm.unconstrained import from_real, to_real
+from acie.scm.worlds import Worlds
+from acie.variables import Variable
+
+State = Mapping[str, Tensor]
+
+
+class StructuralCausalModel(nn.Module):
+    """Variables, who causes them, and how.
+
+    Values and noises are dictionaries of tensors whose shapes broadcast to ``(*shape)``, for
+    example ``(sample, batch)``. The type of the tensors is kept; double precision is recommended.
+
+    Arguments:
+        variables: Declarations; their parents make the graph.
+        mechanisms: One mechanism per variable, by name.
+        aliases: Other names that users may give to variables.
+
+    Laws: an empty action returns the very same tensors; doing and undoing returns the factual
+    values; variables that are not descendants of an action are the very same tensors.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        mechanisms: Mapping[str, AbstractMechanism],
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        declared = {variable.name: variable for variable in variables}
+        if len(declared) != len(variables) or set(declared) != set(mechanisms):
+            raise ConfigurationError(
+                "mechanisms",
+                expected=f"one for each of the variables {', '.join(declared)}",
+                found=", ".join(mechanisms),
+            )
+        self.graph = CausalGraph({name: v.parents for name, v in declared.items()})
+        self.variables = {name: declared[name] for name in self.graph.order}
+        self.aliases = dict(aliases or {})
+        # Prefixed, because a module dictionary refuses names such as "type" or "values".
+        self._mechanisms = nn.ModuleDict({f"v_{n}": mechanisms[n] for n in self.graph.order})
+
+    @property
+    def mechanisms(self) -> dict[str, AbstractMechanism]:
+        """Mechanisms by name, in topological order."""
+        return {name: self._mechanisms[f"v_{name}"] for name in self.graph.order}
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.graph.order), default=0)
+        lines = []
+        for name, mechanism in self.mechanisms.items():
+            variable = self.variables[name]
+            unit = f" [{variable.unit}]" if variable.unit else ""
+            causes = ", ".join(variable.parents)
+            detail = mechanism.extra_repr()
+            lines.append(
+                f"  {name:<{width}} = {type(mechanism).__name__}({causes})"
+                f"{unit}{' ' + detail if detail else ''}"
+            )
+        return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+
+    def sample(
+        self,
+        shape: Sequence[int] = (),
+        given: State | None = None,
+        generator: torch.Generator | None = None,
+        noise: State | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw from the joint law.
+
+        Arguments:
+            shape: Shape of every draw.
+            given: Values that are fixed, broadcastable to ``shape``. The noise of a given value
+                is the one that reproduces it.
+            generator: Source of randomness.
+            noise: Noises that are fixed, by name; the others are drawn.
+            dtype: Type of the draws.
+            device: Device of the draws.
+
+        Returns:
+            Values of every variable and noises of every random one, each of shape ``shape``.
+        """
+        given, fixed = dict(given or {}), dict(noise or {})
+        for name in (*given, *fixed):
+            self.graph.require(name)
+        values: dict[str, Tensor] = {}
+        drawn: dict[str, Tensor] = {}
+        for name, mechanism in self.mechanisms.items():
+            parents = self._parents(name, values)
+            if name in given:
+                value = torch.as_tensor(given[name], dtype=dtype, device=device)
+                values[name] = value.expand(tuple(shape))
+                if mechanism.noise_law is not None:
+                    drawn[name] = self._abduct_one(name, mechanism, values, generator)
+                continue
+            if isinstance(mechanism, ExogenousMechanism):
+                raise _missing(name)
+            u = fixed.get(name)
+            if u is None:
+                u = mechanism.sample_noise(shape, generator, dtype, device)
+            values[name] = self._finite(name, mechanism.assign(u, parents))
+            if mechanism.noise_law is not None:
+                drawn[name] = u
+        return values, drawn
+
+    def complete(self, values: State) -> dict[str, Tensor]:
+        """The values with missing derived variables filled in, in topological order.
+
+        Raises:
+            CausalError: A variable with noise is missing.
+        """
+        for name in values:
+            self.graph.require(name)
+        state: dict[str, Tensor] = {}
+        for name, mechanism in self.mechanisms.items():
+            if name in values:
+                state[name] = values[name]
+            elif isinstance(mechanism, DeterministicMechanism):
+                state[name] = mechanism.assign(None, self._parents(name, state))
+            else:
+                raise _missing(name)
+        return state
+
+    def log_prob(self, values: State, names: Iterable[str] | None = None) -> Tensor:
+        """Sum of the log-densities of the random variables given their parents.
+
+        Arguments:
+            values: Every variable; derived ones may be left out.
+            names: Restricts the sum to these variables.
+
+        Returns:
+            Log-density per product of physical units, shape ``(*shape)``.
+        """
+        state = self.complete(values)
+        chosen = None if names is None else {self.graph.require(name) for name in names}
+        terms = [
+            mechanism.log_prob(state[name], self._parents(name, state))
+            for name, mechanism in self.mechanisms.items()
+            if mechanism.noise_law is not None and (chosen is None or name in chosen)
+        ]
+        shape = torch.broadcast_shapes(*(value.shape for value in state.values()))
+        first = next(iter(state.values()))
+        total = torch.zeros(shape, dtype=first.dtype, device=first.device)
+        for term in terms:
+            total = total + term
+        return total
+
+    def abduct(self, values: State, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """The noise behind the values: exact, or drawn in its interval for thresholds.
+
+        Raises:
+            NotInvertible: A mechanism that is neither invertible nor a threshold.
+            OutsideSupport: A value that its mechanism cannot produce.
+        """
+        state = self.complete(values)
+        return {
+            name: self._abduct_one(name, mechanism, state, generator)
+            for name, mechanism in self.mechanisms.items()
+            if mechanism.noise_law is not None
+        }
+
+    def predict(
+        self,
+        noise: State,
+        factual: State,
+        interventions: Mapping[str, Intervention],
+        hold: Iterable[str] = (),
+    ) -> dict[str, Tensor]:
+        """The state after the actions, with the same noise.
+
+        Only descendants of the actions are recomputed; every other variable is the very same
+        tensor.
+
+        Arguments:
+            noise: From ``abduct``.
+            factual: Every variable; derived ones may be left out.
+            interventions: Actions by name.
+            hold: Variables that keep their factual value although a cause of theirs moves.
+
+        Raises:
+            ConflictingInterventions: A held variable is acted on.
+            OutsideSupport: An action leads outside the support of its variable, or leaves a
+                descendant without any allowed value.
+        """
+        state = self.complete(factual)
+        held = self._held(hold, interventions)
+        for name in interventions:
+            self.graph.require(name)
+        moved: set[str] = set()
+        result: dict[str, Tensor] = {}
+        for name, mechanism in self.mechanisms.items():
+            action = interventions.get(name)
+            if action is not None and not isinstance(action, Replace):
+                value = action.apply(state[name], state)
+                self._check_action(name, action, value)
+            elif name not in held and (
+                action is not None or not moved.isdisjoint(self.graph.parents(name))
+            ):
+                used = mechanism if action is None else action.mechanism
+                if used.noise_law is not None and name not in noise:
+                    raise _missing(name, "noise")
+                value = used.assign(noise.get(name), self._parents(name, result))
+                self._finite(name, value)
+                if action is not None:
+                    self._check_action(name, action, value)
+            else:
+                result[name] = state[name]
+                continue
+            result[name] = value
+            moved.add(name)
+        return result
+
+    def counterfactual(
+        self,
+        values: State,
+        do: Any,
+        hold: Iterable[str] = (),
+        generator: torch.Generator | None = None,
+    ) -> Worlds:
+        """Abduction, action and prediction for one or several action sets.
+
+        Arguments:
+            values: Factual values; derived variables may be left out.
+            do: One action set (text, a list of texts, or a mapping), or a list of mappings, one
+                per world; see ``parse_interventions``.
+            hold: Variables that keep their factual value, in every world.
+            generator: Draws the noise of binary variables within their intervals.
+
+        Returns:
+            Worlds that share their noise, the factual one first.
+        """
+        many = isinstance(do, list | tuple) and not all(isinstance(item, str) for item in do)
+        actions = [
+            parse_interventions(one, self.variables, self.aliases)
+            for one in (do if many else [do])
+        ]
+        state = self.complete(values)
+        noise = self.abduct(state, generator)
+        held = tuple(hold)
+        return Worlds(
+            [state, *(self.predict(noise, state, action, held) for action in actions)], actions
+        )
+
+    def enumerate_binary(self, values: State, name: str) -> Tensor:
+        """Joint log-density with a binary variable at 0 and at 1, all else equal.
+
+        Derived variables are recomputed for each setting.
+
+        Returns:
+            Shape ``(2, *shape)``; ``logsumexp`` over the first axis marginalises the variable.
+        """
+        self.graph.require(name)
+        if not isinstance(self.mechanisms[name], ThresholdMechanism):
+            raise CausalError(name, expected="a binary variable", found="another kind")
+        state = {
+            key: value
+            for key, value in values.items()
+            if not isinstance(self.mechanisms[key], DeterministicMechanism)
+        }
+        like = next(iter(state.values()))
+        settings = (torch.full_like(like, setting) for setting in (0.0, 1.0))
+        return torch.stack([self.log_prob({**state, name: setting}) for setting in settings])
+
+    def to_unconstrained(self, values: State, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Physical values to real numbers, bounds that depend on parents included.
+
+        Arguments:
+            values: Every variable; derived ones may be left out.
+            names: Continuous random variables, in the order of the last axis.
+
+        Returns:
+            Real numbers ``(*shape, variable)`` and the log of the absolute determinant of
+            d real / d physical, ``(*shape)``.
+        """
+        self._check_continuous(names)
+        state = self.complete(values)
+        reals, logs = {}, []
+        for name in names:
+            bounds = self.mechanisms[name].support(self._parents(name, state))
+            reals[name], log = to_real(state[name], self.variables[name], bounds)
+            logs.append(log)
+        stacked = torch.stack(torch.broadcast_tensors(*reals.values()), dim=-1)
+        return stacked, torch.stack(torch.broadcast_tensors(*logs)).sum(0)
+
+    def from_unconstrained(
+        self, x: Tensor, names: Sequence[str], given: State | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Real numbers to physical values, in topological order.
+
+        Arguments:
+            x: Real numbers, shape ``(*shape, variable)``.
+            names: Continuous random variables, in the order of the last axis.
+            given: Values of the other variables; those that no bound needs may be left out.
+
+        Returns:
+            Values of the named, given and derived variables, and the log of the absolute
+            determinant of d real / d physical, ``(*shape)``.
+        """
+        self._check_continuous(names)
+        columns = dict(zip(names, x.unbind(-1), strict=True))
+        state: dict[str, Tensor] = {}
+        total = torch.zeros(x.shape[:-1], dtype=x.dtype, device=x.device)
+        for name, mechanism in self.mechanisms.items():
+            if name in columns:
+                bounds = mechanism.support(self._parents(name, state))
+                state[name], log = from_real(columns[name], self.variables[name], bounds)
+                total = total + log
+            elif given is not None and name in given:
+                state[name] = given[name]
+            elif isinstance(mechanism, DeterministicMechanism) and all(
+                cause in state for cause in self.graph.parents(name)
+            ):
+                state[name] = mechanism.assign(None, self._parents(name, state))
+        return state, total
+
+    def _parents(self, name: str, state: State) -> dict[str, Tensor]:
+        # Only declared parents are shown, so a mechanism cannot listen to anything else.
+        return _Family(name, {p: state[p] for p in self.graph.parents(name) if p in state})
+
+    def _abduct_one(
+        self,
+        name: str,
+        mechanism: AbstractMechanism,
+        state: State,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        parents = self._parents(name, state)
+        if isinstance(mechanism, ThresholdMechanism):
+            return mechanism.abduct(state[name], parents, generator)
+        if not isinstance(mechanism, AbstractInvertibleMechanism):
+            raise NotInvertible(
+                name,
+                expected="an invertible mechanism or a threshold",
+                found=type(mechanism).__name__,
+            )
+        noise = mechanism.invert(state[name], parents)
+        wrong = noise.isnan()
+        if bool(wrong.any()):
+            raise OutsideSupport(
+                name,
+                expected="values that its mechanism can produce from its parents",
+                found=f"{int(wrong.sum())} of {wrong.numel()} that it cannot",
+            )
+        return noise
+
+    def _check_action(self, name: str, action: Intervention, value: Tensor) -> None:
+        variable = self.variables[name]
+        remedy = f"Asked for by {describe(action, name)}."
+        variable.check(value, remedy=remedy)
+        if variable.kind == "binary" and bool(((value != 0) & (value != 1)).any()):
+            raise OutsideSupport(name, expected="0 or 1", found="another value", remedy=remedy)
+
+    def _held(
+        self, hold: Iterable[str], interventions: Mapping[str, Intervention]
+    ) -> frozenset[str]:
+        names = (hold,) if isinstance(hold, str) else tuple(hold)
+        held = frozenset(self.graph.require(self.aliases.get(name, name)) for name in names)
+        for name in sorted(held & set(interventions)):
+            raise ConflictingInterventions(
+                name,
+                expected="a held variable that is not acted on",
+                found=describe(interventions[name], name),
+                remedy="Drop the action or the hold.",
+            )
+        return held
+
+    def _check_continuous(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.graph.require(name)
+            if not isinstance(self.mechanisms[name], AbstractInvertibleMechanism):
+                raise CausalError(
+                    name,
+                    expected="a continuous random variable",
+                    found=type(self.mechanisms[name]).__name__,
+                )
+
+    @staticmethod
+    def _finite(name: str, value: Tensor) -> Tensor:
+        wrong = value.isnan()
+        if bool(wrong.any()):
+            raise OutsideSupport(
+                name,
+                expected="at least one allowed value, given its parents",
+                found=f"none in {int(wrong.sum())} of {wrong.numel()} samples",
+                remedy="The action or its causes leave this variable no room; ask for less.",
+            )
+        return value
+
+
+class _Family(dict[str, Tensor]):
+    def __init__(self, child: str, parents: State) -> None:
+        super().__init__(parents)
+        self.child = child
+
+    def __missing__(self, name: str) -> Tensor:
+        raise CausalError(
+            self.child,
+            expected=f"a mechanism that reads only available parents ({', '.join(self)})",
+            found=f"one that reads {name!r}",
+            remedy=f"Declare {name!r} as a parent of {self.child!r}, or give its value.",
+        )
+
+
+def _missing(name: str, what: str = "value") -> CausalError:
+    return CausalError(
+        name, expected=f"a {what}", found="none", remedy=f"Give the {what} of {name!r}."
+    )

@@ -1,0 +1,104 @@
+r"""Bijections between physical values and the real line.
+
+A value goes to its natural scale (log10 or identity), and from there by a logit when both
+bounds are finite, by a logarithm when one is.
+"""
+
+__all__ = ["from_real", "to_real"]
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from acie.errors import ConfigurationError
+from acie.scm.mechanisms import Bound
+from acie.variables import Variable
+
+
+def to_real(
+    value: Tensor, variable: Variable, bounds: tuple[Bound, Bound]
+) -> tuple[Tensor, Tensor]:
+    """Physical value to the real line.
+
+    Arguments:
+        value: Physical value inside the bounds, shape ``(*shape)``.
+        variable: Its declaration, for the natural scale.
+        bounds: Physical bounds, numbers or broadcastable tensors; may be infinite.
+
+    Returns:
+        The real number and the log of ``|d real / d value|``, each ``(*shape)``.
+    """
+    lower, upper, has_lower, has_upper = _natural_bounds(variable, bounds, value)
+    natural = variable.forward(value)
+    if has_lower and has_upper:
+        real = (natural - lower).log() - (upper - natural).log()
+    elif has_lower:
+        real = (natural - lower).log()
+    elif has_upper:
+        real = -(upper - natural).log()
+    else:
+        real = natural
+    derivative = _log_derivative(real, lower, upper, has_lower, has_upper)
+    return real, derivative + variable.log_abs_derivative(value)
+
+
+def from_real(
+    real: Tensor, variable: Variable, bounds: tuple[Bound, Bound]
+) -> tuple[Tensor, Tensor]:
+    """Inverse of ``to_real``.
+
+    Returns:
+        The physical value and the log of ``|d real / d value|``, each ``(*shape)``.
+    """
+    lower, upper, has_lower, has_upper = _natural_bounds(variable, bounds, real)
+    if has_lower and has_upper:
+        # Counted from the nearer end, so that a saturated sigmoid stays inside.
+        natural = torch.where(
+            real < 0,
+            lower + (upper - lower) * torch.sigmoid(real),
+            upper - (upper - lower) * torch.sigmoid(-real),
+        )
+    elif has_lower:
+        natural = lower + real.exp()
+    elif has_upper:
+        natural = upper - (-real).exp()
+    else:
+        natural = real
+    value = variable.inverse(natural)
+    low, high = (torch.as_tensor(b, dtype=real.dtype, device=real.device) for b in bounds)
+    value = torch.minimum(torch.maximum(value, low), high)
+    derivative = _log_derivative(real, lower, upper, has_lower, has_upper)
+    return value, derivative + variable.log_abs_derivative(value)
+
+
+def _log_derivative(
+    real: Tensor, lower: Tensor, upper: Tensor, has_lower: bool, has_upper: bool
+) -> Tensor:
+    # Written in the real number, where nothing cancels near a bound.
+    if has_lower and has_upper:
+        return -(upper - lower).log() - logsigmoid(real) - logsigmoid(-real)
+    if has_lower:
+        return -real
+    return real if has_upper else torch.zeros_like(real)
+
+
+def _natural_bounds(
+    variable: Variable, bounds: tuple[Bound, Bound], like: Tensor
+) -> tuple[Tensor, Tensor, bool, bool]:
+    scaled, finite = [], []
+    for bound in bounds:
+        tensor = torch.as_tensor(bound, dtype=like.dtype, device=like.device)
+        if variable.transform == "log10":
+            tensor = tensor.clamp_min(0.0)
+        natural = variable.forward(tensor)
+        inside = natural.isfinite()
+        if bool(inside.any()) and not bool(inside.all()):
+            raise ConfigurationError(
+                variable.name,
+                expected="a bound that is finite for all parents or for none",
+                found="both",
+                remedy="Use a large finite bound instead of infinity.",
+            )
+        scaled.append(natural)
+        finite.append(bool(inside.all()))
+    return scaled[0], scaled[1], finite[0], finite[1]
