@@ -1,0 +1,7 @@
+"""Differentiable physics: the state of a galaxy to its light. It knows no causality."""
+
+__all__ = ["FlatLambdaCDM", "ReadOuts", "StellarPopulationModel", "TemplateSet"]
+
+from acie.physics.cosmology import FlatLambdaCDM
+from acie.physics.spectrum import ReadOuts, StellarPopulationModel
+from acie.physics.templates import TemplateSet
