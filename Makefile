@@ -1,0 +1,19 @@
+# One-word tasks. PYTHON is any interpreter of 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install test check
+
+install: .venv/installed  ## make .venv and install
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt torch
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,test]'
+	touch $@
+
+test: install  ## set up and run every test
+	$(BIN)/python -m pytest
+
+check: install  ## lint
+	$(BIN)/ruff check src tests benchmarks
