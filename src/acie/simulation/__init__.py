@@ -1,0 +1,18 @@
+"""Where cause meets light: the galaxy model, instruments, noise and simulated sets."""
+
+__all__ = [
+    "LATENT_NAMES",
+    "SPECTRAL_NAMES",
+    "NoiseModel",
+    "SimulatedSet",
+    "Simulator",
+    "SpectrumLikelihood",
+    "SurveyConfig",
+    "build_galaxy_scm",
+    "load_relations",
+]
+
+from acie.simulation.galaxy import LATENT_NAMES, SPECTRAL_NAMES, build_galaxy_scm
+from acie.simulation.noise import NoiseModel, SpectrumLikelihood
+from acie.simulation.relations import load_relations
+from acie.simulation.simulator import SimulatedSet, Simulator, SurveyConfig

@@ -1,0 +1,151 @@
+"""Noise, calibration and template errors: how they are drawn and how the likelihood sees them."""
+
+__all__ = ["NoiseModel", "SpectrumLikelihood"]
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acie.observation import WAVELENGTH, Observation
+
+_KERNEL = 101
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """What separates a measured spectrum from a perfect one, besides the stated errors.
+
+    Arguments:
+        calibration: Standard deviation of each coefficient of the multiplicative polynomial.
+        calibration_terms: Number of Chebyshev terms, from the constant one.
+        template_error: Relative error per pixel of the templates inside the range of MILES.
+        template_error_outside: The same outside, rest-frame below 3540 and above 7350 angstrom.
+        scale_dof: The true variance is the stated one times ``dof / chi2(dof)``.
+    """
+
+    calibration: float = 0.03
+    calibration_terms: int = 4
+    template_error: float = 0.01
+    template_error_outside: float = 0.03
+    scale_dof: float = 20.0
+
+    def polynomials(self) -> Tensor:
+        """Chebyshev polynomials over the pixels, shape ``(term, wave)``."""
+        x = np.linspace(-1.0, 1.0, WAVELENGTH.size)
+        rows = np.polynomial.chebyshev.chebvander(x, self.calibration_terms - 1).T
+        return torch.as_tensor(rows.copy()).float()
+
+    def relative_error(self, redshift: Tensor) -> Tensor:
+        """Template error per pixel, shape ``(batch, wave)``."""
+        rest = torch.as_tensor(WAVELENGTH.copy()) / (1.0 + redshift.double()[:, None])
+        inside = (rest > 3540.0) & (rest < 7350.0)
+        return torch.where(inside, self.template_error, self.template_error_outside).float()
+
+    def effective_ivar(self, observation: Observation) -> Tensor:
+        """Inverse variance with the template error added, shape ``(batch, wave)``.
+
+        The template error scales with the observed flux, averaged over 101 good pixels so that
+        the noise of a pixel does not decide its own weight.
+        """
+        good = (observation.ivar > 0).float()
+        pool = torch.nn.functional.avg_pool1d
+        options = {"kernel_size": _KERNEL, "stride": 1, "padding": _KERNEL // 2}
+        flux = (observation.flux * good).float()[:, None]
+        level = pool(flux, **options) / pool(good[:, None], **options).clamp(min=1e-6)
+        error = self.relative_error(observation.redshift) * level[:, 0].abs()
+        ivar = observation.ivar.float()
+        return ivar / (1.0 + ivar * error**2)
+
+    def sample(
+        self, clean: Tensor, sigma: Tensor, redshift: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Noisy flux: calibration, template error, and pixel noise of a drawn scale."""
+        rows = clean.shape[0]
+        basis = self.polynomials()
+        draw = torch.randn(rows, basis.shape[0], generator=generator)
+        gamma = torch.distributions.Gamma(self.scale_dof / 2.0, self.scale_dof / 2.0)
+        uniform = torch.rand(rows, 1, generator=generator)
+        # torch's gamma law takes no generator: invert its distribution function on a table.
+        grid = torch.linspace(0.05, 4.0, 4000)
+        cumulative = gamma.log_prob(grid).exp().cumsum(0)
+        precision = grid[torch.searchsorted(cumulative / cumulative[-1], uniform).clamp(max=3999)]
+        scale = precision.rsqrt()
+        calibrated = clean * (1.0 + scale * self.calibration * (draw @ basis))
+        template = self.relative_error(redshift) * clean
+        total = (sigma**2 + template**2).sqrt() * scale
+        return calibrated + total * torch.randn(clean.shape, generator=generator)
+
+
+class SpectrumLikelihood:
+    r"""Exact likelihood of spectra with calibration and noise scale marginalised.
+
+    With :math:`D = f \cdot T` the design of the calibration polynomial,
+    :math:`M = D^T W D + I / \epsilon^2` and :math:`b = D^T W r`, the calibration integrates to
+    :math:`\chi^2 = r^T W r - b^T M^{-1} b`, and the noise scale to a Student law:
+
+    .. math:: \log L = -\tfrac{\nu + n}{2} \log(\nu + \chi^2) - \tfrac12 \log |M| + const.
+
+    References:
+        Gelman et al. 2013, Bayesian Data Analysis, 3rd edition, sections 14.2 and 3.2.
+
+    Arguments:
+        observation: One batch of galaxies, ``(batch, wave)``.
+        noise: The noise model.
+    """
+
+    def __init__(self, observation: Observation, noise: NoiseModel) -> None:
+        self.noise = noise
+        self.flux = observation.flux.float()
+        self.weight = noise.effective_ivar(observation)
+        self.count = (self.weight > 0).sum(-1).double()
+        basis = noise.polynomials()
+        self.basis = basis
+        terms = basis.shape[0]
+        row, column = torch.tril_indices(terms, terms)
+        self._pairs = (row, column)
+        self._products = basis[row] * basis[column]
+
+    def __call__(self, model: Tensor) -> Tensor:
+        """Log likelihood up to a constant per galaxy.
+
+        Arguments:
+            model: Noise-free spectra, shape ``(sample, batch, wave)``.
+
+        Returns:
+            Shape ``(sample, batch)``, double precision.
+        """
+        chi2, projected, gram = self._moments(model)
+        factor = torch.linalg.cholesky(gram)
+        solved = torch.linalg.solve_triangular(factor, projected[..., None], upper=False)
+        chi2 = (chi2 - solved.square().sum((-1, -2))).clamp(min=0.0)
+        log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        dof = self.noise.scale_dof
+        return -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
+
+    def _moments(self, model: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        residual = self.flux - model
+        weighted = self.weight * residual
+        chi2 = (weighted * residual).sum(-1).double()
+        projected = ((weighted * model) @ self.basis.T).double()
+        packed = ((self.weight * model * model) @ self._products.T).double()
+        terms = self.basis.shape[0]
+        gram = packed.new_zeros((*packed.shape[:-1], terms, terms))
+        row, column = self._pairs
+        gram[..., row, column] = packed
+        gram[..., column, row] = packed
+        prior = torch.eye(terms, dtype=gram.dtype) / self.noise.calibration**2
+        return chi2, projected, gram + prior
+
+    def calibration(self, model: Tensor) -> Tensor:
+        """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
+        _, projected, gram = self._moments(model)
+        mean = torch.linalg.solve(gram, projected[..., None])[..., 0]
+        return 1.0 + mean.float() @ self.basis
+
+    def standard_residuals(self, model: Tensor) -> Tensor:
+        """Residuals after calibration over their standard errors; NaN where masked."""
+        residual = (self.flux - model * self.calibration(model)) * self.weight.sqrt()
+        return torch.where(self.weight > 0, residual, math.nan)
