@@ -4,6 +4,13 @@ Nothing here knows causality, galaxies or how a spectrum is made. The exact like
 a :class:`LogTarget`, a callable that the engine supplies.
 """
 
+from acie.inference.calibration import (
+    expected_coverage,
+    interval_coverage,
+    rank_statistics,
+    uniformity_p_value,
+)
+from acie.inference.encoder import Encoding, Misfit, SpectrumEncoder
 from acie.inference.estimator import NeuralPosteriorEstimator
 from acie.inference.flow import PosteriorFlow
 from acie.inference.importance import (
@@ -13,6 +20,7 @@ from acie.inference.importance import (
     Proposal,
     RefinementConfig,
 )
+from acie.inference.posterior import AmortisedPosterior
 from acie.inference.weights import (
     effective_sample_size,
     normalise_log_weights,
@@ -22,14 +30,22 @@ from acie.inference.weights import (
 
 __all__ = [
     "AdaptiveImportanceSampler",
+    "AmortisedPosterior",
+    "Encoding",
     "ImportanceResult",
     "LogTarget",
+    "Misfit",
     "NeuralPosteriorEstimator",
     "PosteriorFlow",
     "Proposal",
     "RefinementConfig",
+    "SpectrumEncoder",
     "effective_sample_size",
+    "expected_coverage",
+    "interval_coverage",
     "normalise_log_weights",
     "pareto_k",
+    "rank_statistics",
     "systematic_resample",
+    "uniformity_p_value",
 ]
