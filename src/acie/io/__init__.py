@@ -1,19 +1,27 @@
 """Spectrum files: read onto the instrument grid, written with units.
 
-``read`` recognises SDSS and BOSS spectra by content.
+:func:`read` recognises SDSS, BOSS and DESI spectra, tables and one-dimensional images by content.
 """
 
 __all__ = [
     "air_to_vacuum",
     "identify",
     "read",
+    "read_desi",
     "reader",
     "rebin",
     "vacuum_to_air",
+    "write_observation",
 ]
 
-# Readers are asked in the order of their registration: surveys before generic tables.
-import acie.io.sdss  # noqa: F401
+from acie.io import images as _images
+from acie.io import sdss as _sdss
+from acie.io import tables as _tables
 from acie.io.air import air_to_vacuum, vacuum_to_air
+from acie.io.desi import read_desi
 from acie.io.rebin import rebin
 from acie.io.registry import identify, read, reader
+from acie.io.results import write_observation
+
+# Importing these modules registered their readers; nothing else of them is public.
+del _images, _sdss, _tables

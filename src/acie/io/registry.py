@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from acie.errors import DataError, MalformedSpectrum, ReaderNotFound
+from acie.errors import ConfigurationError, DataError, MalformedSpectrum, ReaderNotFound
 from acie.observation import Observation
 
 # What astropy, pyarrow and specutils raise on damaged files.
@@ -84,18 +84,23 @@ class _Reader:
     label: str
     identify: Callable[[Source], bool]
     read: Callable[[Source, ReadOptions], Observation]
+    priority: int
 
 
-# Filled at import by the decorator, in the order in which readers are asked.
+# Filled at import by the decorator, by descending priority.
 _READERS: list[_Reader] = []
 
 
-def reader(label: str, *, identify: Callable[[Source], bool]) -> Callable:
-    """Register a function as the reader of a kind of file; earlier readers are asked first.
+def reader(
+    label: str, *, identify: Callable[[Source], bool], priority: int = 10
+) -> Callable[[Callable], Callable]:
+    """Register a function as the reader of a kind of file.
 
     Arguments:
         label: What the format is called, as :func:`identify` reports it; unique.
         identify: Whether a file has this format, from its content.
+        priority: Readers with a higher one are asked first: formats of surveys have 10, tables 1,
+            images 0.
 
     Returns:
         A decorator for ``function(source, options) -> Observation``.
@@ -104,7 +109,8 @@ def reader(label: str, *, identify: Callable[[Source], bool]) -> Callable:
     def register(function: Callable[[Source, ReadOptions], Observation]) -> Callable:
         # Registering a label again replaces it, so that a module can be reloaded.
         kept = [known for known in _READERS if known.label != label]
-        _READERS[:] = [*kept, _Reader(label, identify, function)]
+        kept.append(_Reader(label, identify, function, priority))
+        _READERS[:] = sorted(kept, key=lambda known: -known.priority)
         return function
 
     return register
@@ -221,7 +227,15 @@ def read(
         MalformedSpectrum: The file is damaged or holds nothing usable.
         UnitMismatch: Units are missing or cannot be converted.
         MissingRedshift: The redshift is neither in the file nor given.
+        ConfigurationError: ``medium`` is neither vacuum nor air.
     """
+    if medium not in (None, "vacuum", "air"):
+        raise ConfigurationError(
+            "medium",
+            expected="'vacuum' or 'air'",
+            found=repr(medium),
+            remedy="Leave it out for vacuum wavelengths.",
+        )
     source = _source(path)
     options = ReadOptions(redshift, flux_unit, wave_unit, medium)
 
