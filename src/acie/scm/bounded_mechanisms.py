@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.special import ndtr, ndtri
+from torch.special import ndtri
 
 from acie.scm.mechanisms import (
     AbstractInvertibleMechanism,
@@ -17,7 +17,7 @@ from acie.scm.mechanisms import (
     evaluate,
 )
 from acie.scm.noise import NormalNoise
-from acie.scm.truncated_normal import log_mass, noise_of_value, value_of_noise
+from acie.scm.truncated_normal import log_mass, ndtr, noise_of_value, value_of_noise
 from acie.variables import Variable
 
 

@@ -15,7 +15,7 @@ centre, :math:`x = b - t`, with
 in which nothing cancels or underflows at any depth. Derivatives are analytic.
 """
 
-__all__ = ["log_mass", "noise_of_value", "value_of_noise"]
+__all__ = ["log_mass", "ndtr", "noise_of_value", "value_of_noise"]
 
 import math
 from typing import Any
@@ -23,12 +23,18 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.special import erfcx, ndtr, ndtri
+from torch.special import erfcx, ndtri
 
 _DEEP = -5.0
 # ndtr underflows beyond this noise; a value on its very bound gets this noise, not infinity.
 _LARGEST_NOISE = 38.0
 _NEWTON_STEPS = 5
+
+
+def ndtr(x: Tensor) -> Tensor:
+    """Standard normal distribution function, with all its digits in the left tail."""
+    # torch.special.ndtr is (1 + erf) / 2, which has none left at -8.
+    return 0.5 * torch.erfc(-x / math.sqrt(2.0))
 
 
 def value_of_noise(noise: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
@@ -165,10 +171,11 @@ def _log_ratio(depth: Tensor, t: Tensor) -> Tensor:
 
 
 def _deep_value(u: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    whole = -torch.expm1(_log_ratio(-b, b - a))
+    end = _log_ratio(-b, b - a)
+    whole = -torch.expm1(end)
     # log1p near the inner bound, log of the sum near the outer one: each keeps its digits.
     y = torch.where(
-        u > -1.0, torch.log1p(-ndtr(-u) * whole), torch.log(1.0 - whole + ndtr(u) * whole)
+        u > -1.0, torch.log1p(-ndtr(-u) * whole), torch.log(end.exp() + ndtr(u) * whole)
     )
     # The log-ratio is concave in t and the start lies beyond the root, so Newton's steps descend
     # to it without overshooting.
