@@ -1,0 +1,33 @@
+"""ACIE, the Astronomical Counterfactual Inference Engine.
+
+What would this galaxy's spectrum be, had its state been different?
+"""
+
+__version__ = "0.1.0"
+
+from acie.observation import WAVELENGTH, Observation
+from acie.results import QualityFlag
+from acie.scm import Do, Policy, Replace, Scale, Shift
+
+__all__ = [
+    "WAVELENGTH",
+    "Do",
+    "Observation",
+    "Policy",
+    "QualityFlag",
+    "Replace",
+    "Scale",
+    "Shift",
+    "load",
+]
+
+
+def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine":  # noqa: F821
+    """The engine of a trained model.
+
+    Arguments:
+        name_or_path: Name of a shipped model, ``latest``, or the folder of a bundle.
+    """
+    from acie.engine import CounterfactualEngine
+
+    return CounterfactualEngine.load(name_or_path)

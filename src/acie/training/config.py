@@ -1,0 +1,72 @@
+"""Settings of a training run, read from YAML."""
+
+__all__ = ["TrainConfig"]
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from acie.errors import ConfigurationError
+from acie.simulation import SurveyConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    Arguments:
+        name: Name of the model.
+        seed: Seed of everything random.
+        components: Principal components of the encoder.
+        population: Galaxies from which the components are computed.
+        simulations: Simulated observations.
+        shard: Observations per shard; a finished shard is never simulated again.
+        validation: Observations kept aside.
+        epochs: Passes over the simulations.
+        batch: Observations per optimiser step.
+        learning_rate: Peak of the one-cycle schedule.
+        precision: Lightning's precision, for example ``bf16-mixed`` on a GPU.
+        survey: The population of observations.
+    """
+
+    name: str = "galaxy"
+    seed: int = 1
+    components: int = 80
+    population: int = 6000
+    simulations: int = 40000
+    shard: int = 4000
+    validation: int = 2000
+    epochs: int = 30
+    batch: int = 512
+    learning_rate: float = 1e-3
+    precision: str = "32-true"
+    survey: SurveyConfig = field(default_factory=SurveyConfig)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "TrainConfig":
+        """Settings from a YAML file; unknown ones are refused."""
+        try:
+            table = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                "config", expected="a readable YAML file", found=str(error).splitlines()[0]
+            ) from None
+        survey = _known(SurveyConfig, table.pop("survey", {}), "survey")
+        ranges = {k: tuple(v) if isinstance(v, list) else v for k, v in survey.items()}
+        return cls(**_known(cls, table, "config"), survey=SurveyConfig(**ranges))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the manifest."""
+        return asdict(self)
+
+
+def _known(kind: type, table: dict[str, Any], argument: str) -> dict[str, Any]:
+    names = [f.name for f in fields(kind)]
+    for name in table:
+        if name not in names:
+            raise ConfigurationError(
+                f"{argument}.{name}", expected=", ".join(names), found="an unknown setting"
+            )
+    return table
