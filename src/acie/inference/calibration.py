@@ -50,7 +50,7 @@ def expected_coverage(ranks: Tensor, levels: Tensor) -> Tensor:
     distance = (2.0 * ranks - 1.0).abs()
     levels = levels.to(distance).reshape(-1, *[1] * ranks.ndim)
     inside = (distance <= levels) & good
-    return inside.sum(1) / good.sum(0).clamp_min(1)
+    return inside.double().sum(1) / good.sum(0).clamp_min(1)
 
 
 def interval_coverage(
@@ -64,7 +64,7 @@ def interval_coverage(
         tensor([0.5000], dtype=torch.float64)
     """
     ranks = rank_statistics(samples, truth, log_weights)
-    return expected_coverage(ranks, torch.tensor([level]))[0].double()
+    return expected_coverage(ranks, torch.tensor([level]))[0]
 
 
 def uniformity_p_value(ranks: Tensor) -> Tensor:
