@@ -111,7 +111,9 @@ def read_image(source: Source, options: ReadOptions) -> Observation:
             own.remove("BUNIT", ignore_missing=True)
             own["CUNIT1"] = "Angstrom"
             own["CTYPE1"] = "LINEAR"
-            spectrum = _spectrum_class().read(hdus, format="wcs1d-fits")
+            spectrum = _spectrum_class().read(
+                hdus, format="wcs1d-fits", flux_unit=u.dimensionless_unscaled
+            )
             axis = np.asarray(spectrum.spectral_axis.value, dtype=np.float64)
             # IRAF marks axes in log10 of the wavelength with DC-FLAG = 1.
             axis = 10.0**axis if header.get("DC-FLAG") == 1 else axis

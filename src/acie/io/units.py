@@ -111,6 +111,9 @@ def flux_to_f_lambda(
     if unit is None or unit == "":
         raise _refuse("flux_unit", expected, None, _FLUX_REMEDY)
     parsed = parse_unit(unit, "flux_unit")
+    if isinstance(parsed, u.function.FunctionUnitBase):
+        # Magnitudes would convert, but an error of 0.1 mag is not the flux of 0.1 mag.
+        raise _refuse("flux_unit", expected, unit, _FLUX_REMEDY)
     try:
         values = np.asarray(values, dtype=np.float64)
         return (values * parsed).to_value(FLUX_UNIT, u.spectral_density(wave * u.AA))
