@@ -1,8 +1,20 @@
 """What an answer holds: quality flags, posterior samples, counterfactual worlds."""
 
-__all__ = ["QualityFlag"]
+__all__ = [
+    "Abduction",
+    "CounterfactualResult",
+    "PosteriorSamples",
+    "QualityFlag",
+    "summarise",
+]
 
 import enum
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acie.observation import Observation
 
 
 class QualityFlag(enum.IntFlag):
@@ -32,3 +44,90 @@ class QualityFlag(enum.IntFlag):
     def names(self) -> tuple[str, ...]:
         """The names of the bits that are set."""
         return tuple(flag.name for flag in QualityFlag if flag in self and flag.name)
+
+
+@dataclass(frozen=True)
+class PosteriorSamples:
+    """Equally weighted draws of the physical state given the observation.
+
+    Arguments:
+        values: Every variable in physical units, each ``(sample, batch)``.
+        spectra: Noise-free model spectra of the draws, ``(sample, batch, wave)``.
+        confidence: Importance-sampling efficiency, effective size over number of draws, (batch,).
+        quality: Bits of :class:`QualityFlag`, ``(batch,)``.
+        fit: Robust standard deviation of the standardised residuals of the best draw, ``(batch,)``.
+    """
+
+    values: dict[str, Tensor]
+    spectra: Tensor
+    confidence: Tensor
+    quality: Tensor
+    fit: Tensor
+
+
+@dataclass(frozen=True)
+class Abduction:
+    """What an observation says about the exogenous noise.
+
+    Arguments:
+        posterior: The draws.
+        noise: Noise of every random variable for each draw, each ``(sample, batch)``.
+        residual: Observed minus model flux, which is noise too, ``(sample, batch, wave)``.
+    """
+
+    posterior: PosteriorSamples
+    noise: dict[str, Tensor]
+    residual: Tensor
+
+
+@dataclass(frozen=True)
+class CounterfactualResult:
+    """A factual and a counterfactual world that share all exogenous noise.
+
+    Arguments:
+        observation: What was observed, with a batch axis.
+        abduction: Posterior draws and their noise.
+        actions: The interventions as text.
+        values: Every variable in the counterfactual world, each ``(sample, batch)``.
+        change: Counterfactual minus factual model spectrum, ``(sample, batch, wave)``.
+    """
+
+    observation: Observation
+    abduction: Abduction
+    actions: tuple[str, ...]
+    values: dict[str, Tensor]
+    change: Tensor
+
+    @property
+    def worlds(self) -> Tensor:
+        """Spectra ``(world, sample, batch, wave)``; world 0 is the observation itself.
+
+        The counterfactual is the observation plus the change of the model, which equals the
+        counterfactual model plus the residual; written so, an empty action returns the
+        observation bit by bit.
+        """
+        flux = self.observation.flux.to(self.change.dtype)
+        return torch.stack([flux.expand_as(self.change), flux + self.change])
+
+    @property
+    def confidence(self) -> Tensor:
+        """See :class:`PosteriorSamples`."""
+        return self.abduction.posterior.confidence
+
+    @property
+    def quality(self) -> tuple[QualityFlag, ...]:
+        """One flag per galaxy."""
+        return tuple(QualityFlag(int(bits)) for bits in self.abduction.posterior.quality)
+
+    def effect(self, name: str) -> Tensor:
+        """Counterfactual minus factual, of a variable ``(sample, batch)`` or of ``flux``."""
+        if name == "flux":
+            return self.change
+        return self.values[name] - self.abduction.posterior.values[name]
+
+
+def summarise(samples: Tensor) -> dict[str, float]:
+    """Median and central 68 % interval of draws of shape ``(sample,)``."""
+    levels = torch.tensor([0.16, 0.5, 0.84], dtype=samples.dtype, device=samples.device)
+    low, middle, high = torch.quantile(samples, levels).tolist()
+    return {"median": middle, "p16": low, "p84": high}
