@@ -93,6 +93,14 @@ def test_csv_needs_units_from_somewhere(spectrum, reference, tmp_path):
     assert float(read(named).redshift) == 0.1
 
 
+def test_columns_apart_by_blanks(spectrum, reference, tmp_path):
+    rows = "\n".join(" ".join(map(repr, map(float, row))) for row in zip(*spectrum, strict=True))
+    path = tmp_path / "a.txt"
+    path.write_text("# made up, for a test\nlambda flux error\n" + rows + "\n")
+    observation = read(path, redshift=0.1, wave_unit="AA", flux_unit="1e-17 erg/s/cm2/AA")
+    torch.testing.assert_close(observation.flux, reference.flux)
+
+
 def test_loglam_is_log10_of_angstrom(spectrum, reference, tmp_path):
     wave, flux, error = spectrum
     table = Table({"loglam": np.log10(wave), "flux": flux * FLUX, "sigma": error * FLUX})

@@ -40,13 +40,17 @@ _QUALITY_KEY = "ACIEQUAL"
 _META_KEY = "ACIEMETA"
 
 
+def _heading(source: Source) -> str:
+    """First line of a text file that is no comment."""
+    lines = source.head.decode("utf-8", "replace").lstrip("\ufeff").splitlines()
+    return next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
+
+
 def _text_names(source: Source) -> list[str]:
-    """Column names of a text file: those of its first line that is no comment."""
-    for line in source.head.decode("utf-8", "replace").lstrip("\ufeff").splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            names = line.split(",") if "," in line else line.split()
-            return [name.strip().strip('"') for name in names]
-    return []
+    """Column names of a text file, from its heading."""
+    line = _heading(source)
+    names = line.split(",") if "," in line else line.split()
+    return [name.strip().strip('"') for name in names]
 
 
 def _table_index(source: Source) -> int | None:
@@ -76,8 +80,7 @@ def _load(source: Source) -> Table:
     elif source.kind == "ecsv":
         table = Table.read(source.path, format="ascii.ecsv")
     else:
-        commas = "," in "".join(_text_names(source)) or b"," in source.head
-        kind = "ascii.csv" if commas else "ascii.basic"
+        kind = "ascii.csv" if "," in _heading(source) else "ascii.basic"
         table = Table.read(source.path, format=kind, comment=r"\s*#")
         for line in source.head.decode("utf-8", "replace").splitlines():
             if line.lstrip().startswith("#"):
