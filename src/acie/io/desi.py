@@ -134,6 +134,27 @@ def _redshifts(hdus: fits.HDUList, redrock: Path | None) -> dict[int, dict]:
     }
 
 
+def _usable(fibers: fits.FITS_rec, ivar: np.ndarray) -> np.ndarray:
+    """Which fibres hold a target with a good pixel, shape ``(fibre,)``; at least one does."""
+    if len(fibers) != len(ivar):
+        raise MalformedSpectrum(
+            "FIBERMAP",
+            expected=f"one row per spectrum, {len(ivar)}",
+            found=f"{len(fibers)} rows",
+            remedy="Fetch the file again.",
+        )
+    sky = fibers["OBJTYPE"] == "SKY" if "OBJTYPE" in fibers.names else np.zeros(len(ivar), bool)
+    usable = (ivar > 0).any(-1) & ~sky
+    if not usable.any():
+        raise MalformedSpectrum(
+            "ivar",
+            expected="at least one target with a good pixel",
+            found=f"none in {len(ivar)} fibres ({int(sky.sum())} of them sky)",
+            remedy="The fibres are dead or masked; leave this file out.",
+        )
+    return usable
+
+
 def read_desi(
     path: str | Path,
     *,
@@ -169,23 +190,8 @@ def read_desi(
         )
         known = _redshifts(hdus, redrock)
         tile = hdus[0].header.get("TILEID")
-    if len(fibers) != len(flux):
-        raise MalformedSpectrum(
-            "FIBERMAP",
-            expected=f"one row per spectrum, {len(flux)}",
-            found=f"{len(fibers)} rows",
-            remedy="Fetch the file again.",
-        )
     names = set(fibers.names)
-    sky = fibers["OBJTYPE"] == "SKY" if "OBJTYPE" in names else np.zeros(len(flux), bool)
-    usable = (ivar > 0).any(-1) & ~sky
-    if not usable.any():
-        raise MalformedSpectrum(
-            "ivar",
-            expected="at least one target with a good pixel",
-            found=f"none in {len(flux)} fibres ({int(sky.sum())} of them sky)",
-            remedy="The fibres are dead or masked; leave this file out.",
-        )
+    usable = _usable(fibers, ivar)
     natives = []
     for row in np.flatnonzero(usable):
         target = int(fibers["TARGETID"][row])
