@@ -143,7 +143,7 @@ def test_outside_the_bounds_there_is_no_noise_and_no_density(name):
     mechanism = MECHANISMS[name]()
     parents = {"x": torch.zeros(2, dtype=torch.float64)}
     lower, upper = (
-        float(b) for b in map(lambda b: torch.as_tensor(b).max(), mechanism.support(parents))
+        float(b) for b in (torch.as_tensor(b).max() for b in mechanism.support(parents))
     )
     value = torch.tensor([lower - 0.1 * abs(lower), 1.1 * upper], dtype=torch.float64)
     assert bool(mechanism.invert(value, parents).isnan().all())

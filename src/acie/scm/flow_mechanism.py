@@ -51,11 +51,12 @@ class FlowMechanism(AbstractInvertibleMechanism):
         self.noise_law = NormalNoise()
         self._natural = Variable("value", transform=transform)
         count = len(self.parents)
-        self.register_buffer("input_mean", torch.zeros(count))
-        self.register_buffer("input_std", torch.ones(count))
+        self.register_buffer("input_mean", torch.zeros(max(count, 1)))
+        self.register_buffer("input_std", torch.ones(max(count, 1)))
         self.register_buffer("output_mean", torch.zeros(()))
         self.register_buffer("output_std", torch.ones(()))
-        widths = [count, *hidden]
+        # Without parents, the input is a constant.
+        widths = [max(count, 1), *hidden]
         layers: list[nn.Module] = []
         for i, o in zip(widths, widths[1:], strict=False):
             layers += [nn.Linear(i, o), nn.SiLU()]
@@ -89,10 +90,8 @@ class FlowMechanism(AbstractInvertibleMechanism):
         from zuko.transforms import MonotonicRQSTransform
 
         scaled = [variable.forward(parents[variable.name]) for variable in self.parents]
-        columns = torch.broadcast_tensors(like, *scaled)[1:]
-        inputs = (
-            torch.stack(columns, dim=-1) if columns else like.new_zeros((*like.shape, 0))
-        ).to(self.input_mean.dtype)
+        columns = torch.broadcast_tensors(like, *(scaled or [torch.zeros_like(like)]))[1:]
+        inputs = torch.stack(columns, dim=-1).to(self.input_mean.dtype)
         parameters = self.network((inputs - self.input_mean) / self.input_std).to(like.dtype)
         location, log_scale, *_ = parameters.unbind(-1)
         widths, heights, slopes = parameters[..., 2:].split(

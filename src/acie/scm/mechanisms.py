@@ -266,11 +266,10 @@ class PostNonlinearMechanism(AbstractInvertibleMechanism):
 def _noise_and_log_derivative(
     invert: Callable[[Tensor, Parents], Tensor], value: Tensor, parents: Parents
 ) -> tuple[Tensor, Tensor]:
+    noise = invert(value, parents)
+    needed = torch.is_grad_enabled() and noise.requires_grad
     # The inverse acts element by element, so the gradient of its sum is its derivative.
-    differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
         point = value if value.requires_grad else value.detach().requires_grad_()
-        noise = invert(point, parents)
-        (slope,) = torch.autograd.grad(noise.sum(), point, create_graph=differentiable)
-    log_slope = slope.abs().log()
-    return (noise, log_slope) if differentiable else (noise.detach(), log_slope.detach())
+        (slope,) = torch.autograd.grad(invert(point, parents).sum(), point, create_graph=needed)
+    return noise, (slope if needed else slope.detach()).abs().log()
