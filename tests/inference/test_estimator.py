@@ -15,7 +15,7 @@ from acie.inference import (
     uniformity_p_value,
 )
 
-SMALL = {"width": 48, "embedding": 24, "transforms": 2, "hidden": (32, 32)}
+SMALL = {"width": 48, "blocks": 1, "embedding": 24, "transforms": 1, "hidden": (32, 32)}
 NOISE = 0.4
 
 
@@ -64,12 +64,12 @@ def trained(model):
     generator = torch.Generator().manual_seed(1)
     estimator = NeuralPosteriorEstimator(7, 3, 1, 1, spectral=SMALL, latent=SMALL)
     estimator.fit_scaling(*model.simulate(5000, generator))
-    steps = 200
-    optimiser = torch.optim.AdamW(estimator.parameters(), lr=4e-3)
+    steps = 300
+    optimiser = torch.optim.AdamW(estimator.parameters(), lr=8e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     for _ in range(steps):
         optimiser.zero_grad()
-        estimator.loss(*model.simulate(256, generator)).backward()
+        estimator.loss(*model.simulate(128, generator)).backward()
         torch.nn.utils.clip_grad_norm_(estimator.parameters(), 5.0)
         optimiser.step()
         schedule.step()
@@ -78,12 +78,13 @@ def trained(model):
 
 @pytest.mark.slow
 def test_learns_the_analytic_posterior(model, trained):
-    features, x_s, x_l, root = model.simulate(400, torch.Generator().manual_seed(2))
+    features, x_s, x_l, root = model.simulate(4000, torch.Generator().manual_seed(2))
     exact = model.posterior(features, root).log_prob(torch.cat([x_s, x_l], dim=-1))
     with torch.no_grad():
         gap = exact - trained.log_prob(features, x_s, x_l, root)
-    # The mean gap is the Kullback-Leibler divergence: 0.1 nat after seconds of training.
-    assert abs(float(gap.mean())) < 0.1
+    # The mean gap is the Kullback-Leibler divergence, known to 0.006 from 4000 draws; less than
+    # 0.1 nat is asked after seconds of training, and it cannot be negative.
+    assert -0.03 < float(gap.mean()) < 0.1
 
 
 def test_coverage_after_training(model, trained):

@@ -119,9 +119,10 @@ def fit_student_mixture(
 ) -> StudentMixture:
     """Fit a mixture to weighted draws by expectation maximisation of its moments.
 
-    The components are split along the leading principal axis. Each covariance is shrunk towards
+    The components start from a split along the leading principal axis; a galaxy whose effective
+    size is below ``2 * components * target`` keeps a single one. Covariances are shrunk towards
     the reference correlations carrying its own variances, the more the fewer effective draws
-    support it. The covariance is used as the scale matrix of the Student law, which is thereby
+    support them. The covariance is used as the scale matrix of the Student law, which is thereby
     wider than the moments by ``dof / (dof - 2)``: proposals should err on the wide side.
 
     References:
@@ -140,10 +141,9 @@ def fit_student_mixture(
     x, reference = x.double(), reference.double()
     weights, size = temper(log_weights, min(target, 0.5 * x.shape[0]))
     pooled_mean, pooled = _moments(x, weights.unsqueeze(-1))
+    pooled_root = _cholesky(_shrink(pooled, reference, size.unsqueeze(-1), pooled))
     if components == 1:
-        cov = _shrink(pooled, reference, size.unsqueeze(-1), pooled)
-        share = torch.zeros_like(size).unsqueeze(-1)
-        return StudentMixture(share, pooled_mean, _cholesky(cov), dof)
+        return StudentMixture(torch.zeros_like(pooled_mean[..., 0]), pooled_mean, pooled_root, dof)
     share = _split(x, weights, pooled_mean[:, 0], pooled[:, 0], components)
     for _ in range(iterations):
         joint = weights.unsqueeze(-1) * share
@@ -156,7 +156,15 @@ def fit_student_mixture(
         fraction = fraction.clamp_min(0.02)
         log_fraction = (fraction / fraction.sum(-1, keepdim=True)).log()
         share = torch.softmax(student_log_prob(x, mean, root, dof) + log_fraction, dim=-1)
-    return StudentMixture(log_fraction, mean, root, dof)
+    # Too few draws for several components: all of them become the pooled one. Measured on toys
+    # in ten dimensions, a premature split costs a third of the efficiency.
+    split = (size >= 2 * components * target)[:, None]
+    return StudentMixture(
+        torch.where(split, log_fraction, -math.log(components)),
+        torch.where(split[..., None], mean, pooled_mean),
+        torch.where(split[..., None, None], root, pooled_root),
+        dof,
+    )
 
 
 def _moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
