@@ -105,3 +105,18 @@ def test_single_precision_keeps_its_type_and_its_tails():
     value = value_of_noise(noise, a, b)
     assert value.dtype == torch.float32
     torch.testing.assert_close(noise_of_value(value, a, b), noise, atol=1e-3, rtol=0.0)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(-1.0, 2.0), (-41.0, -40.0)])
+@pytest.mark.parametrize("function", [value_of_noise, noise_of_value])
+def test_function_transforms(function, lower, upper):
+    points = torch.tensor([-0.5, 0.3], dtype=torch.float64)
+    a, b = tensors(lower, upper)
+    if function is noise_of_value:
+        points = value_of_noise(points, a, b)
+    forward = torch.func.jacfwd(function, argnums=(0, 1, 2))(points, a, b)
+    reverse = torch.func.jacrev(function, argnums=(0, 1, 2))(points, a, b)
+    for one, two in zip(forward, reverse, strict=True):
+        torch.testing.assert_close(one, two)
+    mapped = torch.func.vmap(function, in_dims=(0, None, None))(points, a, b)
+    torch.testing.assert_close(mapped, function(points, a, b))

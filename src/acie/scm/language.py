@@ -23,9 +23,9 @@ from acie.errors import (
     CausalError,
     ConfigurationError,
     ConflictingInterventions,
-    OutsideSupport,
     UnknownVariable,
 )
+from acie.scm.checks import check_value
 from acie.scm.interventions import Do, Intervention, Policy, Replace, Scale, Shift
 from acie.variables import Variable
 
@@ -222,11 +222,7 @@ def _check(action: Intervention, variable: Variable) -> None:
     if not isinstance(action, Do):
         return
     value = torch.as_tensor(action.value, dtype=torch.float64)
-    variable.check(value, remedy=_suggestion(value, variable))
-    if variable.kind == "binary" and bool(((value != 0) & (value != 1)).any()):
-        raise OutsideSupport(
-            variable.name, expected="0 or 1", found=_number(action.value), remedy=""
-        )
+    check_value(variable, value, _suggestion(value, variable))
 
 
 def _suggestion(value: Tensor, variable: Variable) -> str:

@@ -15,6 +15,7 @@ from acie.errors import (
     NotInvertible,
     OutsideSupport,
 )
+from acie.scm.checks import Family, check_value, missing, refuse_nan
 from acie.scm.graph import CausalGraph
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import describe, parse_interventions
@@ -122,11 +123,11 @@ class StructuralCausalModel(nn.Module):
                     drawn[name] = self._abduct_one(name, mechanism, values, generator)
                 continue
             if isinstance(mechanism, ExogenousMechanism):
-                raise _missing(name)
+                raise missing(name)
             u = fixed.get(name)
             if u is None:
                 u = mechanism.sample_noise(shape, generator, dtype, device)
-            values[name] = self._finite(name, mechanism.assign(u, parents))
+            values[name] = refuse_nan(name, mechanism.assign(u, parents))
             if mechanism.noise_law is not None:
                 drawn[name] = u
         return values, drawn
@@ -146,7 +147,7 @@ class StructuralCausalModel(nn.Module):
             elif isinstance(mechanism, DeterministicMechanism):
                 state[name] = mechanism.assign(None, self._parents(name, state))
             else:
-                raise _missing(name)
+                raise missing(name)
         return state
 
     def log_prob(self, values: State, names: Iterable[str] | None = None) -> Tensor:
@@ -220,17 +221,17 @@ class StructuralCausalModel(nn.Module):
             action = interventions.get(name)
             if action is not None and not isinstance(action, Replace):
                 value = action.apply(state[name], state)
-                self._check_action(name, action, value)
+                check_value(self.variables[name], value, _asked(action, name))
             elif name not in held and (
                 action is not None or not moved.isdisjoint(self.graph.parents(name))
             ):
                 used = mechanism if action is None else action.mechanism
                 if used.noise_law is not None and name not in noise:
-                    raise _missing(name, "noise")
+                    raise missing(name, "noise")
                 value = used.assign(noise.get(name), self._parents(name, result))
-                self._finite(name, value)
+                refuse_nan(name, value)
                 if action is not None:
-                    self._check_action(name, action, value)
+                    check_value(self.variables[name], value, _asked(action, name))
             else:
                 result[name] = state[name]
                 continue
@@ -280,11 +281,13 @@ class StructuralCausalModel(nn.Module):
         self.graph.require(name)
         if not isinstance(self.mechanisms[name], ThresholdMechanism):
             raise CausalError(name, expected="a binary variable", found="another kind")
-        state = {
-            key: value
-            for key, value in values.items()
-            if not isinstance(self.mechanisms[key], DeterministicMechanism)
-        }
+        # Only what follows from the variable without noise in between changes with it.
+        stale = {name}
+        for key, mechanism in self.mechanisms.items():
+            follows = not stale.isdisjoint(self.graph.parents(key))
+            if follows and isinstance(mechanism, DeterministicMechanism):
+                stale.add(key)
+        state = {key: value for key, value in values.items() if key not in stale}
         like = next(iter(state.values()))
         settings = (torch.full_like(like, setting) for setting in (0.0, 1.0))
         return torch.stack([self.log_prob({**state, name: setting}) for setting in settings])
@@ -343,7 +346,7 @@ class StructuralCausalModel(nn.Module):
 
     def _parents(self, name: str, state: State) -> dict[str, Tensor]:
         # Only declared parents are shown, so a mechanism cannot listen to anything else.
-        return _Family(name, {p: state[p] for p in self.graph.parents(name) if p in state})
+        return Family(name, {p: state[p] for p in self.graph.parents(name) if p in state})
 
     def _abduct_one(
         self,
@@ -371,13 +374,6 @@ class StructuralCausalModel(nn.Module):
             )
         return noise
 
-    def _check_action(self, name: str, action: Intervention, value: Tensor) -> None:
-        variable = self.variables[name]
-        remedy = f"Asked for by {describe(action, name)}."
-        variable.check(value, remedy=remedy)
-        if variable.kind == "binary" and bool(((value != 0) & (value != 1)).any()):
-            raise OutsideSupport(name, expected="0 or 1", found="another value", remedy=remedy)
-
     def _held(
         self, hold: Iterable[str], interventions: Mapping[str, Intervention]
     ) -> frozenset[str]:
@@ -402,34 +398,6 @@ class StructuralCausalModel(nn.Module):
                     found=type(self.mechanisms[name]).__name__,
                 )
 
-    @staticmethod
-    def _finite(name: str, value: Tensor) -> Tensor:
-        wrong = value.isnan()
-        if bool(wrong.any()):
-            raise OutsideSupport(
-                name,
-                expected="at least one allowed value, given its parents",
-                found=f"none in {int(wrong.sum())} of {wrong.numel()} samples",
-                remedy="The action or its causes leave this variable no room; ask for less.",
-            )
-        return value
 
-
-class _Family(dict[str, Tensor]):
-    def __init__(self, child: str, parents: State) -> None:
-        super().__init__(parents)
-        self.child = child
-
-    def __missing__(self, name: str) -> Tensor:
-        raise CausalError(
-            self.child,
-            expected=f"a mechanism that reads only available parents ({', '.join(self)})",
-            found=f"one that reads {name!r}",
-            remedy=f"Declare {name!r} as a parent of {self.child!r}, or give its value.",
-        )
-
-
-def _missing(name: str, what: str = "value") -> CausalError:
-    return CausalError(
-        name, expected=f"a {what}", found="none", remedy=f"Give the {what} of {name!r}."
-    )
+def _asked(action: Intervention, name: str) -> str:
+    return f"Asked for by {describe(action, name)}."
