@@ -1,0 +1,106 @@
+"""``acie infer``: every input is answered or has an error of its own."""
+
+__all__ = ["InferOptions", "run"]
+
+import glob
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from acie.errors import ACIEError
+from acie.seeds import SeedStream
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """The options of the command; see its help."""
+
+    do: tuple[str, ...] = ()
+    redshift: float | None = None
+    hold: tuple[str, ...] = ()
+    samples: int = 256
+    model: str = "galaxy-v1"
+    out: Path | None = None
+    json_output: bool = False
+    seed: int = 0
+
+
+def run(files: Sequence[str], options: InferOptions) -> int:
+    """Answer every file; returns 0 when all are answered and 1 when some failed."""
+    import acie
+    from acie.cli.output import state_table
+
+    engine = acie.load(options.model)
+    # A question that cannot be asked is refused once, before any file is read.
+    engine.act(list(options.do))
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for file in _expand(files):
+        try:
+            answers = _answer(engine, file, options)
+        except ACIEError as error:
+            failed += 1
+            record = {"type": type(error).__name__, "message": str(error)}
+            if options.json_output:
+                typer.echo(json.dumps({"input": file, "error": record}))
+            else:
+                typer.echo(f"{file}: {record['type']}: {record['message']}", err=True)
+            continue
+        for answer in answers:
+            if options.json_output:
+                typer.echo(json.dumps(answer))
+            else:
+                state_table(answer)
+                typer.echo()
+    return 1 if failed else 0
+
+
+def _expand(files: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for file in files:
+        matches = sorted(glob.glob(file)) if glob.has_magic(file) else []
+        found.extend(matches or [file])
+    return found
+
+
+def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any]]:
+    import acie.io
+    from acie.report import result_to_fits, result_to_json
+
+    loaded = acie.io.read(file, redshift=options.redshift)
+    observations = [loaded[i : i + 1] for i in range(len(loaded))] if loaded.is_batch else [loaded]
+    answers = []
+    for number, observation in enumerate(observations):
+        start = time.perf_counter()
+        generator = SeedStream(options.seed).generator(f"{Path(file).name}-{number}")
+        result = engine.counterfactual(
+            observation, list(options.do), options.hold, options.samples, generator
+        )
+        elapsed = (time.perf_counter() - start) * 1e3
+        answer = result_to_json(
+            result, engine.bundle, engine.scm.variables, source=file, timing_ms=elapsed
+        )
+        answers.append(answer)
+        if options.out is not None:
+            stem = Path(file).stem + (f"-{number}" if len(observations) > 1 else "")
+            path = options.out / stem
+            Path(f"{path}.json").write_text(json.dumps(answer), "utf-8")
+            result_to_fits(answer, f"{path}.fits")
+            _figure(result, engine, path, answer)
+    return answers
+
+
+def _figure(result: Any, engine: Any, path: Path, answer: dict[str, Any]) -> None:
+    from acie.figures import plot_counterfactual
+
+    flags = ", ".join(answer["quality"]) or "none"
+    title = f"{path.name}   z = {answer['redshift']:.4f}   flags: {flags}"
+    plot_counterfactual(result, engine.scm.variables, f"{path}.png", title)
+    torch.set_grad_enabled(True)

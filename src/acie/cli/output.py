@@ -1,0 +1,40 @@
+"""Tables for people."""
+
+__all__ = ["state_table", "table"]
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on standard output."""
+    grid = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, justify="left" if column in ("variable", "name") else "right")
+    for row in rows:
+        grid.add_row(*row)
+    Console(soft_wrap=True).print(grid)
+
+
+def _interval(state: dict[str, Any]) -> str:
+    low, middle, high = (state[key] for key in ("p16", "median", "p84"))
+    return f"{middle:.4g} ({low:.4g} .. {high:.4g})"
+
+
+def state_table(answer: dict[str, Any]) -> None:
+    """Print the state of one galaxy, factual and counterfactual."""
+    rows = [
+        (name, state["unit"], _interval(state), _interval(answer["counterfactual_state"][name]))
+        for name, state in answer["latent_state"].items()
+    ]
+    question = ", ".join(answer["interventions"]) or "no intervention"
+    flags = ", ".join(answer["quality"]) or "none"
+    title = (
+        f"{answer['input']}   z = {answer['redshift']:.4f}   {question}\n"
+        f"confidence {answer['confidence']:.2f}   flags: {flags}   {answer['timing_ms']:.0f} ms"
+    )
+    columns = ("variable", "unit", "inferred: median (16 .. 84 %)", "counterfactual")
+    table(title, columns, rows)
