@@ -67,8 +67,8 @@ class SpectrumEncoder(nn.Module):
     nothing, and the features carry the information content beside it.
 
     References:
-        Tipping & Bishop 1999, J. Royal Statistical Society B 61, 611, equation 12;
-        Connolly & Szalay 1999, AJ 117, 2052, equation 5 (gappy spectra).
+        Tipping & Bishop 1999, J. Royal Statistical Society B 61, 611 (probabilistic PCA);
+        Connolly & Szalay 1999, AJ 117, 2052 (weighted projection of gappy spectra).
 
     Arguments:
         rest_pixels: Size of the rest grid.

@@ -50,8 +50,8 @@ class RefinementConfig:
         first: Draws from the amortised posterior.
         rounds: Draws of each adapted round; the last one decides the efficiency. Empty means
             plain importance sampling.
-        components: Student laws in the adapted proposal of the second and later rounds; the
-            first adapted round always uses one, for want of draws.
+        components: Student laws of the adapted proposal from its second round on, for galaxies
+            with enough effective draws; all others, and the first adapted round, use one.
         dof: Degrees of freedom of the Student laws.
         size_per_dim: Weights are tempered to this effective size per dimension for the fit.
     """
@@ -119,8 +119,8 @@ class AdaptiveImportanceSampler:
     defence against an adapted proposal that is too narrow. The target is evaluated once per draw.
 
     References:
-        Cornuet et al. 2012, Scandinavian J. of Statistics 39, 798, algorithm of section 2;
-        Veach & Guibas 1995, SIGGRAPH, equation 9 (balance heuristic).
+        Cornuet et al. 2012, Scandinavian J. of Statistics 39, 798 (the algorithm);
+        Veach & Guibas 1995, SIGGRAPH (balance heuristic).
 
     Arguments:
         config: Numbers of draws and shape of the proposal.

@@ -69,8 +69,8 @@ class RidgeSystem:
     r"""Factored normal equations :math:`(G + \Lambda^{-1}) a = b` of a weighted ridge regression.
 
     References:
-        Tipping & Bishop 1999, J. Royal Statistical Society B 61, 611, equation 12, with pixel
-        weights and with free component variances.
+        Bishop 2006, Pattern Recognition and Machine Learning, equation 12.42 (posterior of
+        probabilistic PCA), here with a weight per pixel and a variance per component.
 
     Arguments:
         gram: :math:`P^T W P`, ``(batch, k, k)``.

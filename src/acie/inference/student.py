@@ -126,7 +126,7 @@ def fit_student_mixture(
     wider than the moments by ``dof / (dof - 2)``: proposals should err on the wide side.
 
     References:
-        Cappé et al. 2008, Statistics and Computing 18, 447, section 3 (mixture updates);
+        Cappé et al. 2008, Statistics and Computing 18, 447 (mixture updates);
         Ledoit & Wolf 2004, J. Multivariate Analysis 88, 365 (shrinkage).
 
     Arguments:
