@@ -45,7 +45,7 @@ def test_training_reaches_nearly_the_true_likelihood(trained):
         gap = truth.mean() - trained.log_prob(value, parents).mean()
     untrained = FlowMechanism([Variable("x")], "log10").standardise(value, parents)
     start = truth.mean() - untrained.log_prob(value, parents).mean().detach()
-    # Measured: 0.02 nat after 150 steps on 2048 samples; 0.3 nat before.
+    # Measured: 0.025 nat after 150 steps on 2048 samples; 0.42 nat before.
     assert gap < 0.06 < start
 
 

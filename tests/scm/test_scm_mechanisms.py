@@ -161,6 +161,18 @@ def test_on_the_bounds_the_noise_is_finite(name):
         torch.testing.assert_close(mechanism.assign(noise, parents), value, rtol=1e-13, atol=0.0)
 
 
+@pytest.mark.parametrize(
+    "mechanism",
+    [
+        AdditiveNoiseMechanism(0.0, 1.0, "log10"),
+        TruncatedNormalMechanism(0.0, 1.0, 0.0, 5.0, "log10"),
+    ],
+)
+def test_nothing_is_at_or_below_zero_on_a_logarithmic_scale(mechanism):
+    value = torch.tensor([0.0, -1.0], dtype=torch.float64)
+    assert bool((mechanism.log_prob(value, {}) == -math.inf).all())
+
+
 def test_infinite_bounds_leave_finite_gradients():
     scale = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
     mechanism = TruncatedNormalMechanism(0.3, lambda p: scale, 0.0, torch.tensor(math.inf))

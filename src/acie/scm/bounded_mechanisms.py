@@ -30,12 +30,8 @@ def _outside(natural: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     slack = 1e3 * torch.finfo(natural.dtype).eps
     low = lower - slack * (1.0 + lower.abs())
     high = upper + slack * (1.0 + upper.abs())
-    # Written with "not", so that an infinite bound, whose slack is NaN, and NaN are told apart.
-    return (
-        natural.isnan()
-        | (lower.isfinite() & (natural < low))
-        | (upper.isfinite() & (natural > high))
-    )
+    # NaN compares as inside, hence the first term.
+    return ~natural.isfinite() | (natural < low) | (natural > high)
 
 
 class TruncatedNormalMechanism(AbstractInvertibleMechanism):
@@ -78,10 +74,12 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         self._natural = Variable("value", transform=transform)
         self.noise_law = NormalNoise()
 
-    def _standard(self, like: Tensor, parents: Parents) -> tuple[Tensor, ...]:
+    def _standard(
+        self, like: Tensor, parents: Parents, support: tuple[Bound, Bound]
+    ) -> tuple[Tensor, ...]:
         location = _tensor(evaluate(self.location, parents), like)
         scale = _tensor(evaluate(self.scale, parents), like)
-        lower, upper = (self._natural_bound(b, like) for b in self.support(parents))
+        lower, upper = (self._natural_bound(b, like) for b in support)
         a, b = (self._standardise(bound, location, scale) for bound in (lower, upper))
         return location, scale, lower, upper, a, b
 
@@ -99,23 +97,24 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
 
     def assign(self, noise: Tensor, parents: Parents) -> Tensor:
         """The value, physical, shape ``(*shape)``; NaN where the bounds leave no room."""
-        location, scale, lower, upper, a, b = self._standard(noise, parents)
+        support = self.support(parents)
+        location, scale, lower, upper, a, b = self._standard(noise, parents, support)
         natural = location + scale * value_of_noise(noise, a, b)
         # Rounding must not carry a value over its bound.
         value = self._natural.inverse(torch.minimum(torch.maximum(natural, lower), upper))
-        low, high = (_tensor(bound, noise) for bound in self.support(parents))
+        low, high = (_tensor(bound, noise) for bound in support)
         return torch.minimum(torch.maximum(value, low), high)
 
     def invert(self, value: Tensor, parents: Parents) -> Tensor:
         """The noise, shape ``(*shape)``; NaN outside the bounds, finite on them."""
-        location, scale, lower, upper, a, b = self._standard(value, parents)
+        location, scale, lower, upper, a, b = self._standard(value, parents, self.support(parents))
         natural = self._natural.forward(value)
         noise = noise_of_value((natural - location) / scale, a, b)
         return noise.masked_fill(_outside(natural, lower, upper), math.nan)
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
-        location, scale, lower, upper, a, b = self._standard(value, parents)
+        location, scale, lower, upper, a, b = self._standard(value, parents, self.support(parents))
         natural = self._natural.forward(value)
         density = self.noise_law.log_prob((natural - location) / scale) - log_mass(a, b)
         density = density - scale.log() + self._natural.log_abs_derivative(value)

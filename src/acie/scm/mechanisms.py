@@ -130,10 +130,15 @@ class AdditiveNoiseMechanism(AbstractInvertibleMechanism):
         return (self._natural.forward(value) - location) / scale
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
-        """Log-density per physical unit, shape ``(*shape)``."""
-        scale = torch.as_tensor(evaluate(self.scale, parents), dtype=value.dtype)
+        """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
+        scale = torch.as_tensor(
+            evaluate(self.scale, parents), dtype=value.dtype, device=value.device
+        )
         density = self.noise_law.log_prob(self.invert(value, parents))
-        return density - scale.abs().log() + self._natural.log_abs_derivative(value)
+        density = density - scale.abs().log() + self._natural.log_abs_derivative(value)
+        if self._natural.transform == "log10":
+            return density.masked_fill(value <= 0, -math.inf)
+        return density
 
     def support(self, parents: Parents) -> tuple[Bound, Bound]:
         """Where the law of the noise is mapped to."""

@@ -180,19 +180,21 @@ def _by_parts(shallow: Any, deep: Any, x: Tensor, a: Tensor, b: Tensor) -> Tenso
 
 
 def _shallow_value(u: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    mass = ndtr(b) - ndtr(a)
-    below = ndtr(a) + ndtr(u) * mass
-    above = ndtr(-b) + ndtr(-u) * mass
-    # Each half is read from its own tail, where probabilities keep their digits.
+    to_a, to_b = ndtr(a), ndtr(b)
+    from_end = ndtr(-u.abs()) * (to_b - to_a)
+    below = torch.where(u < 0, to_a + from_end, to_b - from_end)
+    # Each half is read from its own tail, where probabilities keep their digits. An interval that
+    # leans to the left passes one half only for u > 0.
     right = below > 0.5
-    x = ndtri(torch.where(right, above, below))
+    x = ndtri(torch.where(right, ndtr(-b) + from_end, below))
     return torch.where(right, -x, x)
 
 
 def _shallow_noise(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    mass = ndtr(b) - ndtr(a)
-    below = (ndtr(x) - ndtr(a)) / mass
-    above = torch.where(x > 0, ndtr(-x) - ndtr(-b), ndtr(b) - ndtr(x)) / mass
+    to_a, to_b, to_x = ndtr(a), ndtr(b), ndtr(x)
+    mass = to_b - to_a
+    below = (to_x - to_a) / mass
+    above = torch.where(x > 0, ndtr(-x) - ndtr(-b), to_b - to_x) / mass
     right = below > 0.5
     u = ndtri(torch.where(right, above, below).clamp(0.0, 1.0))
     return torch.where(right, -u, u)
