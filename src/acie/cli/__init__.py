@@ -121,21 +121,15 @@ def doctor() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and shows no traceback for user errors."""
-    import click
-
-    command = typer.main.get_command(app)
     try:
-        code = command.main(args=None if argv is None else list(argv), prog_name="acie",
-                            standalone_mode=False)
-        return int(code or 0)
+        app(args=None if argv is None else list(argv), prog_name="acie")
     except ACIEError as error:
         typer.echo(f"acie: {type(error).__name__}: {error}", err=True)
         return 2
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
+    except SystemExit as leave:
+        # typer ends every command so, with 0 or with 2 for wrong usage.
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,50 @@
+"""Latency of one counterfactual query and throughput of a batch, spectra included."""
+
+import argparse
+import json
+import time
+
+import torch
+
+import acie
+from acie.simulation import Simulator, SurveyConfig
+
+
+def run(model: str, repeats: int) -> dict[str, float]:
+    engine = acie.load(model)
+    simulator = Simulator(engine.scm, engine.physics, survey=SurveyConfig(snr=(20.0, 20.1)))
+    drawn = simulator.draw(40, torch.Generator().manual_seed(3)).observation
+    one = drawn[0:1]
+    engine.counterfactual(one, "stellar_mass*=1.5", num_samples=256)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        engine.counterfactual(one, "stellar_mass*=1.5", num_samples=256)
+        times.append(time.perf_counter() - start)
+    engine.counterfactual(drawn[0:8], "stellar_mass*=1.5", num_samples=64)
+    rates = []
+    for _ in range(3):
+        start = time.perf_counter()
+        for first in range(0, 40, 8):
+            part = drawn[first : first + 8]
+            engine.counterfactual(part, "stellar_mass*=1.5", num_samples=64)
+        rates.append(40 / (time.perf_counter() - start))
+    return {
+        "latency_ms_256": sorted(times)[len(times) // 2] * 1e3,
+        "galaxies_per_s_64": sorted(rates)[1],
+        "threads": torch.get_num_threads(),
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--model", default="galaxy-v1")
+    parser.add_argument("--repeats", type=int, default=15)
+    arguments = parser.parse_args()
+    result = run(arguments.model, arguments.repeats)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:>18} {value:10.2f}")
