@@ -1,7 +1,16 @@
 """Differentiable physics: the state of a galaxy to its light. It knows no causality."""
 
-__all__ = ["FlatLambdaCDM", "ReadOuts", "StellarPopulationModel", "TemplateSet"]
+__all__ = [
+    "FlatLambdaCDM",
+    "PhysicsConstraints",
+    "ReadOuts",
+    "StellarPopulationModel",
+    "TemplateSet",
+    "Violation",
+    "virial_log_dispersion",
+]
 
+from acie.physics.constraints import PhysicsConstraints, Violation, virial_log_dispersion
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.spectrum import ReadOuts, StellarPopulationModel
 from acie.physics.templates import TemplateSet
