@@ -6,7 +6,7 @@ states and ``(sample, batch, wave)`` for spectra.
 
 __all__ = ["CounterfactualEngine"]
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from acie.bundle import ModelBundle
-from acie.errors import MissingRedshift, OutsideSupport
-from acie.inference import AdaptiveImportanceSampler, RefinementConfig
+from acie.errors import MissingRedshift
+from acie.inference import AdaptiveImportanceSampler, LogTarget, RefinementConfig
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
 from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
@@ -33,6 +33,12 @@ LOW_CONFIDENCE = 0.01
 #: Above this robust standard deviation of the standardised residuals the model does not fit.
 POOR_FIT = 1.6
 LOW_SNR = 3.0
+#: Galaxies below this efficiency after the short refinement get the long one.
+HARD = 0.05
+#: Residuals above this robust standard deviation inflate the errors.
+MISFIT = 1.15
+_SHORT = RefinementConfig(first=192, rounds=(192, 192), components=1)
+_LONG = RefinementConfig(first=512, rounds=(384,) * 6, components=2)
 #: log10 stellar mass supported by the publications of most mechanisms.
 PUBLISHED_LOG_MASS = (8.5, 11.9)
 
@@ -58,7 +64,8 @@ class CounterfactualEngine:
     Arguments:
         bundle: A trained model.
         noise_model: How measured spectra differ from perfect ones.
-        refinement: Draws spent on the exact likelihood.
+        refinement: Draws spent on the exact likelihood; left out, a short refinement, and a long
+            one for the galaxies that need it.
     """
 
     def __init__(
@@ -71,9 +78,8 @@ class CounterfactualEngine:
         self.physics = StellarPopulationModel(bundle.templates)
         self.scm = build_galaxy_scm(self.physics)
         self.noise_model = NoiseModel() if noise_model is None else noise_model
-        if refinement is None:
-            refinement = RefinementConfig(first=192, rounds=(192, 192), components=1)
-        self.sampler = AdaptiveImportanceSampler(refinement)
+        self.sampler = AdaptiveImportanceSampler(refinement or _SHORT)
+        self.deep_sampler = AdaptiveImportanceSampler(refinement or _LONG)
 
     @classmethod
     def load(cls, name_or_path: str | Path = "galaxy-v1") -> "CounterfactualEngine":
@@ -105,22 +111,51 @@ class CounterfactualEngine:
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         encoding = self.bundle.encoder.encode(observation)
         features = self.bundle.encoder.standardise(encoding.features).float()
-        likelihood = SpectrumLikelihood(observation, self.noise_model)
-        excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
-        target = self._log_target(observation.redshift, likelihood, excess, generator)
-        found = self.sampler.run(target, _Proposal(self, features), num_samples, generator)
-        latent, _ = self._latent(found.samples, observation.redshift, generator)
-        values = self._state(found.samples, latent, observation.redshift, generator)
-        spectra = self.physics(values, excess)
-        best = found.log_target.argmax(0)
-        chosen = spectra[best, torch.arange(len(best))][None]
-        residuals = likelihood.standard_residuals(chosen)[0]
-        fit = 1.4826 * (residuals - residuals.nanmedian(-1, keepdim=True).values).abs().nanmedian(
-            -1
-        ).values
+        x, efficiency, fit = self._refine(
+            observation, features, self.sampler, num_samples, generator
+        )
+        hard = (efficiency < HARD) | (fit > MISFIT)
+        if bool(hard.any()):
+            # Galaxies on which the amortised posterior misleads, or whose residuals exceed the
+            # noise, get a longer adaptation, with errors inflated by the misfit.
+            part = self._refine(
+                observation[hard],
+                features[hard],
+                self.deep_sampler,
+                num_samples,
+                generator,
+                inflation=torch.where(fit > MISFIT, fit, 1.0)[hard],
+            )
+            x[:, hard], efficiency[hard], fit[hard] = part
+        redshift = observation.redshift
+        latent, _ = self._latent(x, redshift, generator)
+        values = self._state(x, latent, redshift, generator)
+        spectra = self.physics(values, self.physics.lsf_excess(redshift, observation.lsf))
         outlier = self.bundle.encoder.misfit_of(encoding).is_outlier
-        quality = self._quality(observation, found.efficiency, fit, outlier, values)
-        return PosteriorSamples(values, spectra, found.efficiency, quality, fit)
+        quality = self._quality(observation, efficiency, fit, outlier, values)
+        return PosteriorSamples(values, spectra, efficiency, quality, fit)
+
+    def _refine(
+        self,
+        observation: Observation,
+        features: Tensor,
+        sampler: AdaptiveImportanceSampler,
+        num_samples: int,
+        generator: torch.Generator,
+        inflation: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Refined draws ``(sample, batch, dim)``, efficiency and misfit of the best, ``(batch,)``."""
+        redshift = observation.redshift
+        likelihood = SpectrumLikelihood(observation, self.noise_model, inflation)
+        excess = self.physics.lsf_excess(redshift, observation.lsf)
+        target = self._log_target(redshift, likelihood, excess, generator)
+        found = sampler.run(target, _Proposal(self, features), num_samples, generator)
+        best = found.samples[found.log_target.argmax(0), torch.arange(len(redshift))][None]
+        latent, _ = self._latent(best, redshift, generator)
+        values, _ = self._unconstrained(best, latent, redshift)
+        plain = SpectrumLikelihood(observation, self.noise_model)
+        fit = plain.binned_misfit(self.physics(values, excess))[0]
+        return found.samples, found.efficiency, fit.double()
 
     def abduct(
         self,
@@ -187,7 +222,9 @@ class CounterfactualEngine:
         abduction = self.abduct(observation, num_samples, generator)
         return self.predict(observation, abduction, actions, hold)
 
-    def effect(self, observation: Observation, do: Any, name: str = "flux", **options: Any) -> Tensor:
+    def effect(
+        self, observation: Observation, do: Any, name: str = "flux", **options: Any
+    ) -> Tensor:
         """Counterfactual minus factual of a variable or of ``flux``, per draw."""
         return self.counterfactual(observation, do, **options).effect(name)
 
@@ -202,17 +239,17 @@ class CounterfactualEngine:
                 remedy="Give it with --redshift Z, or redshift=Z to acie.io.read.",
             )
         remedy = "This model covers galaxies of that range only."
-        try:
-            self.scm.variables["redshift"].check(redshift, remedy=remedy)
-        except OutsideSupport as error:
-            # A redshift of a thousandth of the range beyond it is the same galaxy.
-            raise error from None
+        self.scm.variables["redshift"].check(redshift, remedy=remedy)
 
-    def _latent(self, x: Tensor, redshift: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _latent(
+        self, x: Tensor, redshift: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         x_l, log_q = self.bundle.estimator.sample_latent(x.float(), redshift.float(), generator)
         return x_l.double(), log_q.double()
 
-    def _unconstrained(self, x: Tensor, x_l: Tensor, redshift: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _unconstrained(
+        self, x: Tensor, x_l: Tensor, redshift: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
         return self.scm.from_unconstrained(
             torch.cat([x, x_l], -1),
             (*SPECTRAL_NAMES, *LATENT_NAMES),
@@ -225,7 +262,7 @@ class CounterfactualEngine:
         likelihood: SpectrumLikelihood,
         excess: Tensor,
         generator: torch.Generator,
-    ) -> Callable[[Tensor], Tensor]:
+    ) -> LogTarget:
         """Log posterior density of the spectral variables, up to a constant.
 
         The prior of the spectral variables alone is p(x_s, x_l) / p(x_l | x_s) at any x_l

@@ -92,8 +92,15 @@ class Observation:
     def __len__(self) -> int:
         return self.flux.shape[0] if self.flux.ndim > 1 else 1
 
-    def __getitem__(self, index: int | slice) -> "Observation":
-        names = self.names[index] if self.names else ()
+    def __getitem__(self, index: int | slice | Tensor) -> "Observation":
+        """Some galaxies of a batch; an integer drops the batch axis."""
+        if isinstance(index, Tensor):
+            chosen = (
+                index.nonzero().flatten().tolist() if index.dtype == torch.bool else index.tolist()
+            )
+            names = tuple(self.names[i] for i in chosen) if self.names else ()
+        else:
+            names = self.names[index] if self.names else ()
         return replace(
             self,
             flux=self.flux[index],

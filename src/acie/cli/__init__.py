@@ -67,7 +67,9 @@ def simulate(
 @app.command()
 def train(
     config: Annotated[Path, typer.Option(help="YAML settings, such as configs/galaxy.yaml.")],
-    out: Annotated[Path | None, typer.Option(help="Working folder, runs/NAME if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Working folder, runs/NAME if left out.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda.")] = "auto",
 ) -> None:
     """Train a model and write its bundle; a killed run goes on where it stopped."""
@@ -84,7 +86,9 @@ def train(
 def evaluate(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
     n: Annotated[int, typer.Option("--n", min=10, help="Fresh simulations.")] = 200,
-    out: Annotated[Path, typer.Option(help="Folder of the figure and the JSON.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder of the figure and the JSON.")] = Path(
+        "results"
+    ),
     snr: Annotated[float, typer.Option(help="Median signal-to-noise ratio per pixel.")] = 20.0,
     do: Annotated[str, typer.Option("--do", help="The question asked.")] = "stellar_mass*=1.5",
     samples: Annotated[int, typer.Option(help="Posterior draws per galaxy.")] = 256,

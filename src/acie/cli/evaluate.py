@@ -29,7 +29,9 @@ def run(model: str, n: int, out: Path, snr: float, do: str, samples: int, seed: 
          f"{figures['coverage_68'][name]:.3f}")
         for name in figures["scatter"]
     ]  # fmt: skip
-    table(f"{n} galaxies at S/N {snr:g}", ("variable", "scatter", "bias", "coverage of 68 %"), rows)
+    table(
+        f"{n} galaxies at S/N {snr:g}", ("variable", "scatter", "bias", "coverage of 68 %"), rows
+    )
     for name in ("efficiency_median", "counterfactual_coverage_68", "counterfactual_relative_error",
                  "velocity_dispersion_relative_scatter"):  # fmt: skip
         typer.echo(f"{name:>38} {figures[name]:.4f}")

@@ -1,7 +1,7 @@
 """The causal model of a galaxy, version 1: variables, graph and mechanisms.
 
-The relations are population conditionals taken as mechanisms, which is an assumption; each variable
-names its source, and the coefficients are in ``relations.toml``.
+The relations are population conditionals taken as mechanisms, which is an assumption; each
+variable names its source, and the coefficients are in ``relations.toml``.
 """
 
 __all__ = ["ALIASES", "LATENT_NAMES", "SPECTRAL_NAMES", "build_galaxy_scm"]

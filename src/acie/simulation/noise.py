@@ -94,12 +94,18 @@ class SpectrumLikelihood:
     Arguments:
         observation: One batch of galaxies, ``(batch, wave)``.
         noise: The noise model.
+        inflation: Factor on the standard errors, shape ``(batch,)``; for galaxies that the model
+            cannot reproduce to the noise, so that correlated misfits do not pass for information.
     """
 
-    def __init__(self, observation: Observation, noise: NoiseModel) -> None:
+    def __init__(
+        self, observation: Observation, noise: NoiseModel, inflation: Tensor | None = None
+    ) -> None:
         self.noise = noise
         self.flux = observation.flux.float()
         self.weight = noise.effective_ivar(observation)
+        if inflation is not None:
+            self.weight = self.weight / inflation.float()[:, None] ** 2
         self.count = (self.weight > 0).sum(-1).double()
         basis = noise.polynomials()
         self.basis = basis
@@ -149,3 +155,23 @@ class SpectrumLikelihood:
         """Residuals after calibration over their standard errors; NaN where masked."""
         residual = (self.flux - model * self.calibration(model)) * self.weight.sqrt()
         return torch.where(self.weight > 0, residual, math.nan)
+
+    def binned_misfit(self, model: Tensor, width: int = 5) -> Tensor:
+        """Robust standard deviation of the residuals, in bins of ``width`` pixels.
+
+        Rebinned pixels are correlated with their neighbours, and their inverse variances conserve
+        information: the weighted sum over a few pixels has the stated error, a single one less.
+
+        Returns:
+            About one for a good fit, shape ``(sample, batch)``.
+        """
+        residual = (self.flux - model * self.calibration(model)) * self.weight
+        pixels = residual.shape[-1] // width * width
+
+        def binned(values: Tensor) -> Tensor:
+            return values[..., :pixels].unflatten(-1, (-1, width)).sum(-1)
+
+        weight = binned(self.weight)
+        scaled = torch.where(weight > 0, binned(residual) / weight.sqrt(), math.nan)
+        centre = scaled.nanmedian(-1, keepdim=True).values
+        return 1.4826 * (scaled - centre).abs().nanmedian(-1).values

@@ -137,8 +137,9 @@ def salim2018_slope(v: State, c: Coefficients) -> Tensor:
 def _van_der_wel(v: State, c: Coefficients, row: int) -> Tensor:
     z0, z1 = c["z"]
     share = (v["redshift"].clamp(z0, z1) - z0) / (z1 - z0)
-    early, late = (c[kind][row][0] + share * (c[kind][row][1] - c[kind][row][0])
-                   for kind in ("early", "late"))
+    early, late = (
+        c[kind][row][0] + share * (c[kind][row][1] - c[kind][row][0]) for kind in ("early", "late")
+    )
     return torch.where(v["quenched"] > 0.5, early, late)
 
 

@@ -79,7 +79,9 @@ class Simulator:
             return low + (high - low) * draw
 
         redshift = uniform(*survey.redshift)
-        values, noise = self.scm.sample((count,), given={"redshift": redshift}, generator=generator)
+        values, noise = self.scm.sample(
+            (count,), given={"redshift": redshift}, generator=generator
+        )
         wave = torch.as_tensor(WAVELENGTH.copy())
         tilt = (wave - 6600.0) / 3000.0
         # Resolution in km/s improves towards the red in grating spectrographs.

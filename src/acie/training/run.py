@@ -101,7 +101,10 @@ def _fit(
     )
     estimator.fit_scaling(*(column[held:] for column in columns))
     lightning.seed_everything(config.seed, verbose=False)
-    rows = [TensorDataset(*(c[held:] for c in columns)), TensorDataset(*(c[:held] for c in columns))]
+    rows = [
+        TensorDataset(*(c[held:] for c in columns)),
+        TensorDataset(*(c[:held] for c in columns)),
+    ]
     # Rows are gathered by the sampler a batch at a time: one Python call per batch, not per row.
     loaders = [
         DataLoader(
