@@ -27,9 +27,13 @@ def draw(count: int, seed: int) -> dict[str, torch.Tensor]:
     rng = np.random.default_rng(seed)
     redshift = rng.uniform(0.01, 0.6, count)
     ranges = {
-        "age": (1.0, 7.0), "metallicity": (0.002, 0.04), "dust_av": (0.0, 2.0),
-        "dust_slope": (-0.8, 0.3), "velocity_dispersion": (100.0, 350.0),
-        "gas_metallicity": (8.0, 9.0), "ionization_parameter": (-3.9, -2.0),
+        "age": (1.0, 7.0),
+        "metallicity": (0.002, 0.04),
+        "dust_av": (0.0, 2.0),
+        "dust_slope": (-0.8, 0.3),
+        "velocity_dispersion": (100.0, 350.0),
+        "gas_metallicity": (8.0, 9.0),
+        "ionization_parameter": (-3.9, -2.0),
     }
     state = {name: rng.uniform(*bounds, count) for name, bounds in ranges.items()}
     state["tau"] = state["age"] / rng.uniform(1.0, 8.0, count)
@@ -57,13 +61,22 @@ class Bagpipes:
             "redshift": z,
             "veldisp": state["velocity_dispersion"],
             "delayed": {
-                "age": state["age"], "tau": state["tau"], "massformed": np.log10(formed),
+                "age": state["age"],
+                "tau": state["tau"],
+                "massformed": np.log10(formed),
                 "metallicity": state["metallicity"] / 0.02,
             },
-            "dust": {"type": "Salim", "Av": state["dust_av"], "delta": state["dust_slope"],
-                     "B": 0.0, "eta": BIRTH_CLOUD_RATIO},
-            "nebular": {"logU": state["ionization_parameter"],
-                        "metallicity": 10.0 ** (state["gas_metallicity"] - 8.69)},
+            "dust": {
+                "type": "Salim",
+                "Av": state["dust_av"],
+                "delta": state["dust_slope"],
+                "B": 0.0,
+                "eta": BIRTH_CLOUD_RATIO,
+            },
+            "nebular": {
+                "logU": state["ionization_parameter"],
+                "metallicity": 10.0 ** (state["gas_metallicity"] - 8.69),
+            },
         }
         self.bagpipes.config.R_spec = self.resolution
         if self.model is None:
@@ -83,8 +96,9 @@ def run(count: int = 200, seed: int = 7) -> dict[str, float]:
     physics = StellarPopulationModel(TemplateSet.build(line_fwhm_angstrom=0.0))
     with torch.no_grad():
         ours = physics(state).double().numpy()
-        formed = (state["stellar_mass"]
-                  / physics.surviving_fraction(state["age"], state["tau"])).numpy()
+        formed = (
+            state["stellar_mass"] / physics.surviving_fraction(state["age"], state["tau"])
+        ).numpy()
         rows = [{name: float(value[i]) for name, value in state.items()} for i in range(count)]
         fine = Bagpipes(30000.0, log_sampling=1e-4)
         reference = np.array([fine(row, mass) for row, mass in zip(rows, formed, strict=True)])

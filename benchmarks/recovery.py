@@ -17,9 +17,11 @@ if __name__ == "__main__":
         print(json.dumps(figures))
     else:
         for name in figures["scatter"]:
-            print(f"{name:>22}  scatter {figures['scatter'][name]:.4f}"
-                  f"  bias {figures['bias'][name]:+.4f}"
-                  f"  coverage_68 {figures['coverage_68'][name]:.3f}")
+            print(
+                f"{name:>22}  scatter {figures['scatter'][name]:.4f}"
+                f"  bias {figures['bias'][name]:+.4f}"
+                f"  coverage_68 {figures['coverage_68'][name]:.3f}"
+            )
         for name, value in figures.items():
             if isinstance(value, float):
                 print(f"{name:>38} {value:.4f}")

@@ -144,7 +144,7 @@ class CounterfactualEngine:
         generator: torch.Generator,
         inflation: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Refined draws ``(sample, batch, dim)``, efficiency and misfit of the best, ``(batch,)``."""
+        """Refined draws ``(sample, batch, dim)``, efficiency and best draw's misfit."""
         redshift = observation.redshift
         likelihood = SpectrumLikelihood(observation, self.noise_model, inflation)
         excess = self.physics.lsf_excess(redshift, observation.lsf)

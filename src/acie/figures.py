@@ -1,4 +1,4 @@
-"""Figures for people: the factual and the counterfactual spectrum, and the state before and after."""
+"""Figures for people: spectra in both worlds, and the state before and after."""
 
 __all__ = ["plot_counterfactual", "plot_recovery"]
 
@@ -119,10 +119,19 @@ def plot_recovery(
     for axis, (name, band) in zip(axes, bands.items(), strict=False):
         variable = variables[name]
         true = variable.forward(truth[name]).numpy()
-        low, middle, high = variable.forward(band.clamp(min=1e-12) if variable.transform == "log10"
-                                             else band).numpy()
-        axis.errorbar(true, middle, [middle - low, high - middle], fmt=".", ms=2, lw=0.3,
-                      color=_FACTUAL, alpha=0.5)
+        low, middle, high = variable.forward(
+            band.clamp(min=1e-12) if variable.transform == "log10" else band
+        ).numpy()
+        axis.errorbar(
+            true,
+            middle,
+            [middle - low, high - middle],
+            fmt=".",
+            ms=2,
+            lw=0.3,
+            color=_FACTUAL,
+            alpha=0.5,
+        )
         ends = [true.min(), true.max()]
         axis.plot(ends, ends, color=_COUNTER, lw=1)
         log = r"\log_{10}" if variable.transform == "log10" else ""

@@ -53,9 +53,9 @@ class PosteriorSamples:
     Arguments:
         values: Every variable in physical units, each ``(sample, batch)``.
         spectra: Noise-free model spectra of the draws, ``(sample, batch, wave)``.
-        confidence: Importance-sampling efficiency, effective size over number of draws, (batch,).
+        confidence: Importance-sampling efficiency (effective size over draws), ``(batch,)``.
         quality: Bits of :class:`QualityFlag`, ``(batch,)``.
-        fit: Robust standard deviation of the standardised residuals of the best draw, ``(batch,)``.
+        fit: Robust standard deviation of the best draw's residuals in bins of 5, ``(batch,)``.
     """
 
     values: dict[str, Tensor]

@@ -40,9 +40,7 @@ def broaden_and_shift(
     size = spectrum.shape[-1]
     omega = torch.arange(size // 2 + 1, dtype=spectrum.dtype, device=spectrum.device)
     omega = omega * (2.0 * math.pi / size)
-    damping = torch.exp(
-        -0.5 * (variance_km2_s2 / (LIGHT_KM_S * step) ** 2)[..., None] * omega**2
-    )
+    damping = torch.exp(-0.5 * (variance_km2_s2 / (LIGHT_KM_S * step) ** 2)[..., None] * omega**2)
     # The phase reaches thousands of radians: reduce it in double precision.
     pixels = torch.log1p(redshift.to(torch.float64)) / step
     angle = torch.remainder(pixels[..., None] * omega.to(torch.float64), 2.0 * math.pi)

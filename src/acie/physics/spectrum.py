@@ -117,7 +117,7 @@ class StellarPopulationModel(nn.Module):
         }
 
     def rest_luminosity(self, state: dict[str, Tensor]) -> Tensor:
-        """Attenuated luminosity density per solar mass formed, Lsun/angstrom, ``(*batch, rest)``."""
+        """Attenuated luminosity per solar mass formed, Lsun/angstrom, ``(*batch, rest)``."""
         tables = self.templates
         weights = self._weights(state)
         parts = {}

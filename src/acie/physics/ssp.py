@@ -6,7 +6,14 @@ Cloudy models of the same populations (Byler et al. 2017, ApJ 840, 44, describe 
 Wavelengths of the files are in air above 2000 angstrom.
 """
 
-__all__ = ["AGE_EDGES_YR", "NebularGrid", "StellarGrid", "grid_folder", "read_nebular", "read_stellar"]
+__all__ = [
+    "AGE_EDGES_YR",
+    "NebularGrid",
+    "StellarGrid",
+    "grid_folder",
+    "read_nebular",
+    "read_stellar",
+]
 
 import importlib.util
 from dataclasses import dataclass

@@ -135,7 +135,9 @@ def _integral_at(wave: np.ndarray, spectra: np.ndarray, at: np.ndarray) -> np.nd
     width = np.diff(wave)
     cell = np.clip(np.searchsorted(wave, at, side="right") - 1, 0, wave.size - 2)
     cumulative = np.zeros_like(spectra)
-    np.cumsum((spectra[..., 1:] + spectra[..., :-1]) / 2.0 * width, axis=-1, out=cumulative[..., 1:])
+    np.cumsum(
+        (spectra[..., 1:] + spectra[..., :-1]) / 2.0 * width, axis=-1, out=cumulative[..., 1:]
+    )
     offset = at - wave[cell]
     slope = (spectra[..., cell + 1] - spectra[..., cell]) / width[cell]
     return cumulative[..., cell] + spectra[..., cell] * offset + slope * offset**2 / 2.0

@@ -1,0 +1,44 @@
+"""A whole training run, tiny, from the template grids to an answer; and resuming it."""
+
+import pytest
+
+import acie
+from acie.errors import ConfigurationError
+from acie.training import TrainConfig
+from acie.training.run import train
+
+SETTINGS = """
+name: tiny
+components: 12
+population: 200
+simulations: 400
+shard: 200
+validation: 100
+epochs: 2
+batch: 64
+"""
+
+
+def test_unknown_settings_are_refused(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("epochz: 3")
+    with pytest.raises(ConfigurationError, match="epochz"):
+        TrainConfig.read(path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_train_resume_and_answer(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SETTINGS)
+    config = TrainConfig.read(path)
+    bundle = train(config, tmp_path / "run", device="cpu")
+    shards = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run" / "shards").iterdir()}
+    assert len(shards) == 2
+    engine = acie.load(bundle)
+    assert engine.bundle.metrics["simulations"] > 300
+    # A second call finds everything done: the shards are kept and the bundle is the same.
+    again = train(config, tmp_path / "run", device="cpu")
+    assert acie.load(again).bundle.digest == engine.bundle.digest
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run" / "shards").iterdir()}
+    assert after == shards
