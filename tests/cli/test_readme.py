@@ -22,7 +22,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     names = {}
-    exec(compile(block, str(README), "exec"), names)  # noqa: S102
+    exec(compile(block, str(README), "exec"), names)
     result = names["result"]
     assert result.effect("flux").shape[1:] == (1, acie.WAVELENGTH.size)
     assert torch.equal(result.worlds[0][0, 0].double(), names["spectrum"].flux.double())
