@@ -78,18 +78,6 @@ effect along some paths only, keep descendants with `hold`; see
 [counterfactuals.md](counterfactuals.md).
 """
 
-CONFIDENCE = """\
-## What `confidence` means
-
-The neural posterior proposes states; the exact likelihood above weighs them. `confidence` is the
-importance-sampling efficiency of the final proposal, the effective sample size over the number of
-draws, between 0 and 1. Near 1, the draws needed hardly any correction; near 0, a few draws carry
-all the weight and the intervals are unreliable. It is computed for every galaxy. It judges the
-agreement of the posterior with *this* model's likelihood; it does not say that the model is right
-(see `POOR_FIT` and `OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
-"""
-
-
 def _number(value: float) -> str:
     return re.sub(r"e([+-])0*", lambda match: "e" + match[1].strip("+"), f"{value:.3g}")
 
@@ -193,6 +181,26 @@ carries the noise of the observation, and calibration errors in it are not scale
 """
 
 
+def _confidence() -> str:
+    return f"""\
+## What `confidence` means
+
+The neural posterior proposes states; the exact likelihood above weighs them; the proposal is then
+adapted to what was found, in a few rounds. `confidence` is the importance-sampling efficiency of
+the last round, the effective sample size over the number of draws, between 0 and 1. Near 1, the
+draws needed hardly any correction; near 0, a few draws carry all the weight and the intervals are
+unreliable. It is computed for every galaxy. It judges the agreement of the adapted proposal with
+*this* model's likelihood; it does not say that the model is right (see `POOR_FIT` and
+`OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
+
+A galaxy gets a second, longer refinement when its efficiency is below {engine.HARD:g}, or when
+its misfit is above {engine.MISFIT:g}; its `confidence` is then that of the second one. The misfit
+is the robust standard deviation of the residuals of the best draw in bins of five pixels, in units
+of their errors, about 1 for a good fit. Above {engine.MISFIT:g} the errors are multiplied by it in
+the second refinement, so that a misfit does not pass for information; intervals are then wider.
+"""
+
+
 def _flag_comments() -> dict[str, str]:
     """The comment above each quality bit in the source."""
     source = inspect.getsource(QualityFlag)
@@ -205,8 +213,7 @@ def _quality() -> str:
     low, high = engine.PUBLISHED_LOG_MASS
     extra = {
         "LOW_CONFIDENCE": f"Threshold: {engine.LOW_CONFIDENCE:g}.",
-        "POOR_FIT": "Raised when the robust standard deviation of the standardised residuals of "
-        f"the best draw is above {engine.POOR_FIT:g}.",
+        "POOR_FIT": f"Raised when the misfit, described above, exceeds {engine.POOR_FIT:g}.",
         "OUT_OF_DISTRIBUTION": "Judged by the encoder: the chi-square of the projection, or the "
         "distance of the features, is beyond the training population.",
         "LOW_SNR": f"Threshold: {engine.LOW_SNR:g}.",
@@ -234,7 +241,7 @@ def page() -> str:
     """The text of the page."""
     scm = _scm()
     parts = (
-        INTRO, _graph(scm), _variables(scm), ASSUMPTIONS, _noise(), CONFIDENCE, _quality(),
+        INTRO, _graph(scm), _variables(scm), ASSUMPTIONS, _noise(), _confidence(), _quality(),
     )  # fmt: skip
     return "\n".join(parts)
 
