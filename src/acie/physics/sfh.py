@@ -73,8 +73,8 @@ def delayed_tau_mass_weighted_age(age_gyr: Tensor, tau_gyr: Tensor) -> Tensor:
     small = x.abs() < 1e-2
     safe = torch.where(small, torch.ones_like(x), x)
     moment = (2.0 - (safe * safe + 2.0 * safe + 2.0) * torch.exp(-safe)) / _formed(safe)
-    # x -> 0: the mean time of formation is 2T/3 (1 - x/24 + ...).
-    mean_time = torch.where(small, 2.0 / 3.0 * x * (1.0 - x / 24.0), moment)
+    # x -> 0: the mean time of formation is 2T/3 (1 - x/12 + ...).
+    mean_time = torch.where(small, 2.0 / 3.0 * x * (1.0 - x / 12.0), moment)
     return age_gyr - tau_gyr * mean_time
 
 
