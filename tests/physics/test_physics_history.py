@@ -52,9 +52,7 @@ def test_solve_roundtrip():
     age = torch.linspace(0.1, 13.0, 50, dtype=torch.float64)
     tau = age / torch.logspace(-2, 1.4, 50, dtype=torch.float64)
     specific = delayed_tau_specific_sfr(age / tau) / surviving(age, tau)
-    torch.testing.assert_close(
-        solve_delayed_tau(age, specific, surviving), tau, rtol=1e-8, atol=0
-    )
+    torch.testing.assert_close(solve_delayed_tau(age, specific, surviving), tau, rtol=1e-8, atol=0)
     torch.testing.assert_close(
         solve_delayed_tau(age, specific, surviving, 26), tau, rtol=1e-8, atol=0
     )

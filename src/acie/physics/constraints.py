@@ -40,6 +40,8 @@ _FOR_DUST = ("gas_metallicity", "ionization_parameter", "dust_slope")
 _OPTIONAL = ("dust_luminosity", "mass_formed", "mass_returned")
 #: Smallest age / tau that :func:`solve_delayed_tau` considers.
 _MIN_AGE_OVER_TAU = math.exp(-9.0)
+#: The tables end at 20 Gyr: older states count as this old for everything but the age itself.
+_OLDEST_GYR = 19.0
 #: Keeps the logarithm finite without dust; Lsun per Msun, far below any galaxy.
 _NO_DUST = 1e-9
 #: Rounding that does not count as breaking an inequality, dex.
@@ -183,6 +185,8 @@ class PhysicsConstraints:
             (floor - state[name]).clamp(min=0.0) / unit for name, (floor, unit) in _FLOORS.items()
         )
         v = _raised(state)
+        age = torch.log10(v["age"] / self._cosmic_age(v)).clamp(min=0.0)
+        v["age"] = v["age"].clamp(max=_OLDEST_GYR)
         surviving = self.physics.surviving_fraction(v["age"], v["tau"])
         # SFR x age / mass formed, which the history bounds and determines.
         specific = torch.log10(v["sfr"] * v["age"] * YEARS_PER_GYR / v["stellar_mass"] * surviving)
@@ -190,7 +194,7 @@ class PhysicsConstraints:
         virial = torch.log10(v["velocity_dispersion"]) - self._log_dispersion(v)
         result = {
             "positivity": short,
-            "age": torch.log10(v["age"] / self._cosmic_age(v)).clamp(min=0.0),
+            "age": age,
             "specific_sfr": (specific - math.log10(2.0)).clamp(min=0.0),
             "virial": torch.nn.functional.softshrink(virial, self.virial_band_dex),
             "star_formation_history": specific - history,
@@ -210,6 +214,8 @@ class PhysicsConstraints:
 
     def _project(self, state: State) -> dict[str, Tensor]:
         v = _raised(state)
+        age = torch.log10(v["age"] / self._cosmic_age(v)).clamp(min=0.0)
+        v["age"] = v["age"].clamp(max=_OLDEST_GYR)
         surviving = self.physics.surviving_fraction
         v["age"] = torch.minimum(v["age"], self._cosmic_age(v))
         low, high = (
@@ -219,7 +225,10 @@ class PhysicsConstraints:
         )
         rate = v["stellar_mass"] / (v["age"] * YEARS_PER_GYR)
         v["sfr"] = torch.minimum(torch.maximum(v["sfr"], low * rate), high * rate)
-        v["tau"] = solve_delayed_tau(v["age"], v["sfr"] / rate, surviving, iterations=26)
+        # In single precision the solver's Newton step fails where the rate is close to the bound.
+        wide = v["age"].dtype if self.device.type == "mps" else torch.float64
+        age, specific = v["age"].to(wide), v["sfr"].to(wide) / rate.to(wide)
+        v["tau"] = solve_delayed_tau(age, specific, surviving, iterations=26).to(rate.dtype)
         centre, band = self._log_dispersion(v), self.virial_band_dex
         lowest, highest = 10.0 ** (centre - band), 10.0 ** (centre + band)
         dispersion = torch.maximum(v["velocity_dispersion"], lowest)

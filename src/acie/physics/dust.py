@@ -130,7 +130,7 @@ def absorbed_luminosity(
     Returns:
         Luminosity in the unit of ``old`` times angstrom, shape ``(*batch,)``.
     """
-    diffuse = transmission(curve, a_v)
-    clouds = transmission(curve, BIRTH_CLOUD_RATIO * a_v)
-    taken = old * (1.0 - diffuse) + young * (1.0 - clouds)
+    depth = -0.4 * math.log(10.0) * a_v[..., None] * curve
+    # expm1, because 1 - T keeps no digits in single precision when there is little dust.
+    taken = -old * torch.expm1(depth) - young * torch.expm1(BIRTH_CLOUD_RATIO * depth)
     return (taken * bin_width_angstrom).sum(-1)
