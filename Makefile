@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install test check
+.PHONY: install test check demo train
 
 install: .venv/installed  ## make .venv and install
 
@@ -16,4 +16,10 @@ test: install  ## set up and run every test
 	$(BIN)/python -m pytest
 
 check: install  ## lint
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+
+demo: install  ## answer one question on the bundled example, or on SPECTRUM=FILE
+	$(BIN)/python -m acie.demo $(SPECTRUM)
+
+train: install  ## make the shipped model again
+	$(BIN)/acie train --config configs/galaxy.yaml

@@ -21,6 +21,17 @@ __all__ = [
     "load",
 ]
 
+_LAZY = ("io", "physics", "simulation", "inference", "training")
+
+
+def __getattr__(name: str) -> object:
+    """Sub-packages are imported when first used, so that ``import acie`` stays light."""
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"acie.{name}")
+    raise AttributeError(f"module 'acie' has no attribute {name!r}")
+
 
 def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine":  # noqa: F821
     """The engine of a trained model.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from acie.bundle import ModelBundle
-from acie.errors import MissingRedshift
+from acie.errors import ConflictingInterventions, MissingRedshift
 from acie.inference import AdaptiveImportanceSampler, LogTarget, RefinementConfig
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
@@ -177,6 +177,24 @@ class CounterfactualEngine:
         """Interventions from text, JSON, a mapping, or a list of these, checked."""
         return parse_interventions(do, self.scm.variables, self.scm.aliases)
 
+    def check_hold(self, actions: Mapping[str, Intervention], hold: Iterable[str]) -> list[str]:
+        """Names of held variables with aliases resolved.
+
+        Raises:
+            UnknownVariable: A name that the model does not have.
+            ConflictingInterventions: A held variable is acted on.
+        """
+        names = [self.scm.graph.require(self.scm.aliases.get(name, name)) for name in hold]
+        for name in names:
+            if name in actions:
+                raise ConflictingInterventions(
+                    f"hold {name}",
+                    expected="variables that are not acted on",
+                    found=describe(actions[name], name),
+                    remedy="Drop the action or the hold.",
+                )
+        return names
+
     # -- step 3: prediction -------------------------------------------------------------------
 
     @torch.no_grad()
@@ -190,7 +208,7 @@ class CounterfactualEngine:
         """The counterfactual world with the same noise."""
         observation = observation.batched()
         factual = abduction.posterior
-        names = [self.scm.aliases.get(name, name) for name in hold]
+        names = self.check_hold(actions, hold)
         values = self.scm.predict(abduction.noise, factual.values, actions, names)
         if all(values[name] is factual.values[name] for name in values):
             change = torch.zeros_like(factual.spectra)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from acie.cli.output import table
+from acie.cli.output import make_folder, table
 
 
 def run(model: str, n: int, out: Path, snr: float, do: str, samples: int, seed: int) -> None:
@@ -18,6 +18,7 @@ def run(model: str, n: int, out: Path, snr: float, do: str, samples: int, seed: 
 
     engine = acie.load(model)
     engine.act(do)
+    make_folder(out)
     with typer.progressbar(length=n, label="evaluating") as bar:
         found = measure_recovery(
             engine, n, snr=snr, do=do, samples=samples, seed=seed,
@@ -35,7 +36,6 @@ def run(model: str, n: int, out: Path, snr: float, do: str, samples: int, seed: 
     for name, value in figures.items():
         if isinstance(value, float):
             typer.echo(f"{name:>38} {value:.4f}")
-    out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     plot_recovery(found.truth, found.bands, engine.scm.variables, out / "recovery.png")
     typer.echo(f"written: {out / 'evaluation.json'}, {out / 'recovery.png'}")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 
 from acie.errors import ACIEError
@@ -34,13 +33,13 @@ class InferOptions:
 def run(files: Sequence[str], options: InferOptions) -> int:
     """Answer every file; returns 0 when all are answered and 1 when some failed."""
     import acie
-    from acie.cli.output import state_table
+    from acie.cli.output import make_folder, state_table
 
     engine = acie.load(options.model)
     # A question that cannot be asked is refused once, before any file is read.
-    engine.act(list(options.do))
+    engine.check_hold(engine.act(list(options.do)), options.hold)
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
     failed = 0
     for file in _expand(files):
         try:
@@ -103,4 +102,3 @@ def _figure(result: Any, engine: Any, path: Path, answer: dict[str, Any]) -> Non
     flags = ", ".join(answer["quality"]) or "none"
     title = f"{path.name}   z = {answer['redshift']:.4f}   flags: {flags}"
     plot_counterfactual(result, engine.scm.variables, f"{path}.png", title)
-    torch.set_grad_enabled(True)

@@ -1,12 +1,30 @@
 """Tables for people."""
 
-__all__ = ["state_table", "table"]
+__all__ = ["make_folder", "state_table", "table"]
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from acie.errors import ConfigurationError
+
+
+def make_folder(path: Path) -> None:
+    """Make the output folder.
+
+    Raises:
+        ConfigurationError: There is a file of that name, or the place cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            "--out", expected="a folder", found=f"{path} ({error.strerror})",
+            remedy="Choose another folder.",
+        ) from None  # fmt: skip
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

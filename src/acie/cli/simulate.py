@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 from safetensors.torch import save_file
 
+from acie.cli.output import make_folder
 from acie.seeds import SeedStream
 
 
@@ -18,7 +19,7 @@ def run(out: Path, n: int, model: str, do: list[str], shard: int, seed: int) -> 
     engine = acie.load(model)
     engine.act(do)
     simulator = Simulator(engine.scm, engine.physics)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     starts = range(0, n, shard)
     with typer.progressbar(starts, label="simulating") as bar:
         for number, start in enumerate(bar):
