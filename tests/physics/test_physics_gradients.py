@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from acie.physics import FlatLambdaCDM, constraints, dust, interpolation, kinematics, refraction
-from acie.physics import sfh
+from acie.physics import (
+    FlatLambdaCDM,
+    constraints,
+    dust,
+    interpolation,
+    kinematics,
+    refraction,
+    sfh,
+)
 
 WAVE = torch.tensor([1000.0, 1500.0, 2300.0, 5500.0, 7000.0, 15000.0, 40000.0]).double()
 EDGES = torch.tensor([0.0, 0.013, 0.17, 1.3, 4.1, 20.0]).double()
@@ -33,7 +40,8 @@ LAWS = {
         (leaf(-0.7, 0.3), leaf(1.0, 2.5)),
     ),
     "transmission": (dust.transmission, (leaf(2.0, 1.0, 0.3), leaf(0.8))),
-    "absorbed": (luminosity, (SPECTRUM[:, :7], SPECTRUM[:, 7:14], leaf(-0.7, 0.3), leaf(0.1, 1.2))),
+    "absorbed": (luminosity, (SPECTRUM[:, :7], SPECTRUM[:, 7:14], leaf(-0.7, 0.3),
+                              leaf(0.1, 1.2))),
     "bin_masses": (lambda t, tau: sfh.delayed_tau_bin_masses(t, tau, EDGES),
                    (leaf(0.9, 6.0), leaf(9.0, 0.7))),
     "specific_sfr": (sfh.delayed_tau_specific_sfr, (leaf(1e-2, 0.3, 2.0, 30.0),)),

@@ -52,7 +52,8 @@ def test_empty_action_changes_nothing(scm, drawn):
     values, _ = drawn
     worlds = scm.counterfactual(values, {}, generator=torch.Generator().manual_seed(1))
     for name in values:
-        assert worlds[1][name] is worlds[0][name]
+        assert torch.equal(worlds[name][1], worlds[name][0])
+        assert torch.equal(worlds[name][0], values[name])
 
 
 def test_action_moves_descendants_only(scm, drawn):

@@ -65,10 +65,13 @@ def test_residuals_of_the_truth_are_standard(survey):
     assert 0.9 < float(residuals[~residuals.isnan()].std()) < 1.15
 
 
-def test_truth_is_more_likely_than_another_galaxy(survey):
+def test_truth_is_more_likely_than_another_shape(survey):
+    # Another galaxy brought to the same median flux.
     likelihood = SpectrumLikelihood(survey.observation, NoiseModel())
-    gain = likelihood(survey.clean[None]) - likelihood(survey.clean.roll(1, 0)[None])
-    assert float((gain > 0).double().mean()) > 0.97
+    shape = survey.clean / survey.clean.median(-1, keepdim=True).values
+    other = shape.roll(1, 0) * survey.clean.median(-1, keepdim=True).values
+    gain = likelihood(survey.clean[None]) - likelihood(other[None])
+    assert bool((gain > 0).all())
 
 
 def test_calibration_is_found(survey):
@@ -88,13 +91,13 @@ def test_calibration_is_found(survey):
 
 def test_draws_have_the_stated_moments():
     noise = NoiseModel(scale_dof=1e4)
-    clean = torch.full((4000, 6000), 1.0)[:, :]
-    redshift = torch.full((4000,), 0.0, dtype=torch.float64)
+    clean = torch.ones(1500, 6000)
+    redshift = torch.zeros(1500, dtype=torch.float64)
     draw = noise.sample(clean, torch.tensor(0.05), redshift, torch.Generator().manual_seed(3))
     # At pixel 2000 inside the range of MILES: noise, template error and calibration.
     basis = noise.polynomials()[:, 2000]
     expected = (0.05**2 + 0.01**2 + 0.03**2 * float(basis.square().sum())) ** 0.5
-    assert abs(float(draw[:, 2000].std()) / expected - 1.0) < 0.05
+    assert abs(float(draw[:, 2000].std()) / expected - 1.0) < 0.08
 
 
 def test_simulated_set_is_consistent(survey, simulator):

@@ -139,7 +139,7 @@ def test_virial():
 
 def test_oldest_age():
     parents = state(stellar_mass=1e10, sfr=(1e-3, 10.0), redshift=0.1)
-    cosmic = FlatLambdaCDM().age_gyr(torch.tensor(0.1).double())
+    cosmic = FlatLambdaCDM().age_gyr(torch.tensor(0.1, dtype=torch.float64))
     close(law.oldest_age(parents), (float(cosmic), 2.0), 1e-9)
 
 
