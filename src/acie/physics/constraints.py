@@ -37,7 +37,7 @@ _FLOORS = {
     "size": (1e-6, 1.0), "redshift": (0.0, 1.0),
 }  # fmt: skip
 _FOR_DUST = ("gas_metallicity", "ionization_parameter", "dust_slope")
-_OPTIONAL = ("dust_luminosity", "mass_formed", "mass_returned")
+_OPTIONAL = {"dust_luminosity": 0.0, "mass_formed": 1e-6, "mass_returned": 1e-6}
 #: Smallest age / tau that :func:`solve_delayed_tau` considers.
 _MIN_AGE_OVER_TAU = math.exp(-9.0)
 #: The tables end at 20 Gyr: older states count as this old for everything but the age itself.
@@ -88,8 +88,8 @@ def virial_log_dispersion(
         dark_fraction: Share of the dynamical mass that is not stars.
 
     Example:
-        >>> 10 ** virial_log_dispersion(torch.tensor(8e10), torch.tensor(4.0))
-        tensor(146.6444)
+        >>> round(10 ** virial_log_dispersion(torch.tensor(8e10), torch.tensor(4.0)).item(), 1)
+        146.6
     """
     dynamical = stellar_mass / (1.0 - dark_fraction)
     return 0.5 * torch.log10(GRAVITATION_KPC_KMS2_MSUN * dynamical / (virial_k * size))
@@ -109,8 +109,6 @@ class PhysicsConstraints:
         tolerance_dex: Residual at which one constraint adds 1 to the penalty, and above which an
             equality counts as broken.
         virial_band_dex: Allowed distance from the virial relation; 0.6 is six times the scatter.
-        virial_k: See :func:`virial_log_dispersion`.
-        dark_fraction: The same.
     """
 
     def __init__(
@@ -120,8 +118,6 @@ class PhysicsConstraints:
         *,
         tolerance_dex: float = 0.01,
         virial_band_dex: float = 0.6,
-        virial_k: float = 5.0,
-        dark_fraction: float = 0.2,
     ) -> None:
         self.device = pick_device(device)
         if isinstance(physics, TemplateSet):
@@ -134,7 +130,6 @@ class PhysicsConstraints:
         self.physics = physics
         self.tolerance_dex = tolerance_dex
         self.virial_band_dex = virial_band_dex
-        self._virial = {"virial_k": virial_k, "dark_fraction": dark_fraction}
 
     def residuals(self, state: State) -> dict[str, Tensor]:
         """One residual per constraint, zero when satisfied, each of shape ``(*batch,)``.
@@ -191,7 +186,8 @@ class PhysicsConstraints:
         # SFR x age / mass formed, which the history bounds and determines.
         specific = torch.log10(v["sfr"] * v["age"] * YEARS_PER_GYR / v["stellar_mass"] * surviving)
         history = _log_specific_sfr(v["age"] / v["tau"])
-        virial = torch.log10(v["velocity_dispersion"]) - self._log_dispersion(v)
+        centre = virial_log_dispersion(v["stellar_mass"], v["size"])
+        virial = torch.log10(v["velocity_dispersion"]) - centre
         result = {
             "positivity": short,
             "age": age,
@@ -214,8 +210,6 @@ class PhysicsConstraints:
 
     def _project(self, state: State) -> dict[str, Tensor]:
         v = _raised(state)
-        age = torch.log10(v["age"] / self._cosmic_age(v)).clamp(min=0.0)
-        v["age"] = v["age"].clamp(max=_OLDEST_GYR)
         surviving = self.physics.surviving_fraction
         v["age"] = torch.minimum(v["age"], self._cosmic_age(v))
         low, high = (
@@ -229,10 +223,9 @@ class PhysicsConstraints:
         wide = v["age"].dtype if self.device.type == "mps" else torch.float64
         age, specific = v["age"].to(wide), v["sfr"].to(wide) / rate.to(wide)
         v["tau"] = solve_delayed_tau(age, specific, surviving, iterations=26).to(rate.dtype)
-        centre, band = self._log_dispersion(v), self.virial_band_dex
-        lowest, highest = 10.0 ** (centre - band), 10.0 ** (centre + band)
-        dispersion = torch.maximum(v["velocity_dispersion"], lowest)
-        v["velocity_dispersion"] = torch.minimum(dispersion, highest)
+        centre, band = virial_log_dispersion(v["stellar_mass"], v["size"]), self.virial_band_dex
+        sigma = torch.maximum(v["velocity_dispersion"], 10.0 ** (centre - band))
+        v["velocity_dispersion"] = torch.minimum(sigma, 10.0 ** (centre + band))
         formed = v["stellar_mass"] / surviving(v["age"], v["tau"])
         if "mass_formed" in v:
             v["mass_formed"] = formed
@@ -244,9 +237,6 @@ class PhysicsConstraints:
 
     def _cosmic_age(self, state: State) -> Tensor:
         return self.physics.cosmology.age_gyr(state["redshift"])
-
-    def _log_dispersion(self, state: State) -> Tensor:
-        return virial_log_dispersion(state["stellar_mass"], state["size"], **self._virial)
 
     def _chunked(self, function: Callable, state: State) -> dict[str, Tensor]:
         names = [*_FLOORS, *(_FOR_DUST if "dust_luminosity" in state else ())]
@@ -272,11 +262,6 @@ def _log_specific_sfr(age_over_tau: Tensor) -> Tensor:
 
 
 def _raised(state: State) -> dict[str, Tensor]:
-    """The state with every value raised to its floor; what may be zero or less otherwise."""
-    raised = dict(state)
-    for name, (floor, _) in _FLOORS.items():
-        raised[name] = state[name].clamp(min=floor)
-    for name in _OPTIONAL:
-        if name in state:
-            raised[name] = state[name].clamp(min=0.0 if name == "dust_luminosity" else 1e-6)
-    return raised
+    """The state with every value raised to its floor."""
+    floors = {name: floor for name, (floor, _) in _FLOORS.items()} | _OPTIONAL
+    return {n: v.clamp(min=floors[n]) if n in floors else v for n, v in state.items()}
