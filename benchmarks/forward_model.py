@@ -82,7 +82,7 @@ class Bagpipes:
         if self.model is None:
             self.model = self.bagpipes.model_galaxy(components, spec_wavs=WAVELENGTH.copy())
             if self.log_sampling is not None:
-                history = self.bagpipes.models.star_formation_history.star_formation_history
+                history = type(self.model.sfh)
                 self.model.sfh = history(components, log_sampling=self.log_sampling)
                 self.model.neb_sfh = history(components, log_sampling=self.log_sampling)
         self.model.spec_wavs = air * (1.0 + z)

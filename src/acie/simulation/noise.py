@@ -123,19 +123,20 @@ class SpectrumLikelihood:
         Returns:
             Shape ``(sample, batch)``, double precision.
         """
-        chi2, projected, gram = self._moments(model)
+        projected, gram = self._moments(model)
         factor = torch.linalg.cholesky(gram)
-        solved = torch.linalg.solve_triangular(factor, projected[..., None], upper=False)
-        chi2 = (chi2 - solved.square().sum((-1, -2))).clamp(min=0.0)
+        mean = torch.cholesky_solve(projected[..., None], factor)[..., 0]
+        # The residual after calibration, not a difference of two large sums: for a model much
+        # brighter than the data that difference loses all its digits in single precision.
+        left = self.flux - model * (1.0 + mean.to(model.dtype) @ self.basis)
+        chi2 = (self.weight * left * left).sum(-1).double()
+        chi2 = chi2 + mean.square().sum(-1) / self.noise.calibration**2
         log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         dof = self.noise.scale_dof
         return -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
 
-    def _moments(self, model: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        residual = self.flux - model
-        weighted = self.weight * residual
-        chi2 = (weighted * residual).sum(-1).double()
-        projected = ((weighted * model) @ self.basis.T).double()
+    def _moments(self, model: Tensor) -> tuple[Tensor, Tensor]:
+        projected = ((self.weight * (self.flux - model) * model) @ self.basis.T).double()
         packed = ((self.weight * model * model) @ self._products.T).double()
         terms = self.basis.shape[0]
         gram = packed.new_zeros((*packed.shape[:-1], terms, terms))
@@ -143,11 +144,11 @@ class SpectrumLikelihood:
         gram[..., row, column] = packed
         gram[..., column, row] = packed
         prior = torch.eye(terms, dtype=gram.dtype) / self.noise.calibration**2
-        return chi2, projected, gram + prior
+        return projected, gram + prior
 
     def calibration(self, model: Tensor) -> Tensor:
         """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
-        _, projected, gram = self._moments(model)
+        projected, gram = self._moments(model)
         mean = torch.linalg.solve(gram, projected[..., None])[..., 0]
         return 1.0 + mean.float() @ self.basis
 
