@@ -35,8 +35,9 @@ POOR_FIT = 1.6
 LOW_SNR = 3.0
 #: Galaxies below this efficiency after the short refinement get the long one.
 HARD = 0.05
-#: Residuals above this robust standard deviation inflate the errors.
-MISFIT = 1.15
+#: Residuals in bins of 5 pixels may exceed those of single pixels, in units of their stated
+#: errors, by this factor before the errors are inflated by it.
+MISFIT = 1.2
 _SHORT = RefinementConfig(first=192, rounds=(192, 192), components=1)
 _LONG = RefinementConfig(first=512, rounds=(384,) * 6, components=2)
 #: log10 stellar mass supported by the publications of most mechanisms.
@@ -111,22 +112,22 @@ class CounterfactualEngine:
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         encoding = self.bundle.encoder.encode(observation)
         features = self.bundle.encoder.standardise(encoding.features).float()
-        x, efficiency, fit = self._refine(
+        x, efficiency, fit, excess = self._refine(
             observation, features, self.sampler, num_samples, generator
         )
-        hard = (efficiency < HARD) | (fit > MISFIT)
+        hard = (efficiency < HARD) | (excess > MISFIT)
         if bool(hard.any()):
-            # Galaxies on which the amortised posterior misleads, or whose residuals exceed the
-            # noise, get a longer adaptation, with errors inflated by the misfit.
+            # Galaxies on which the amortised posterior misleads, or whose residuals are
+            # correlated, get a longer adaptation, with errors inflated by the correlation.
             part = self._refine(
                 observation[hard],
                 features[hard],
                 self.deep_sampler,
                 num_samples,
                 generator,
-                inflation=torch.where(fit > MISFIT, fit, 1.0)[hard],
+                inflation=torch.where(excess > MISFIT, excess, 1.0)[hard],
             )
-            x[:, hard], efficiency[hard], fit[hard] = part
+            x[:, hard], efficiency[hard], fit[hard] = part[:3]
         redshift = observation.redshift
         latent, _ = self._latent(x, redshift, generator)
         values = self._state(x, latent, redshift, generator)
@@ -143,8 +144,11 @@ class CounterfactualEngine:
         num_samples: int,
         generator: torch.Generator,
         inflation: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Refined draws ``(sample, batch, dim)``, efficiency and best draw's misfit."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Refined draws ``(sample, batch, dim)``, and of each galaxy three figures, ``(batch,)``.
+
+        They are efficiency, misfit of the best draw, and by how much binning raises the misfit.
+        """
         redshift = observation.redshift
         likelihood = SpectrumLikelihood(observation, self.noise_model, inflation)
         excess = self.physics.lsf_excess(redshift, observation.lsf)
@@ -153,9 +157,9 @@ class CounterfactualEngine:
         best = found.samples[found.log_target.argmax(0), torch.arange(len(redshift))][None]
         latent, _ = self._latent(best, redshift, generator)
         values, _ = self._unconstrained(best, latent, redshift)
-        plain = SpectrumLikelihood(observation, self.noise_model)
-        fit = plain.binned_misfit(self.physics(values, excess))[0]
-        return found.samples, found.efficiency, fit.double()
+        binned, single = likelihood.misfit(self.physics(values, excess))
+        ratio = binned / single
+        return found.samples, found.efficiency, binned[0].double(), ratio[0].double()
 
     def abduct(
         self,

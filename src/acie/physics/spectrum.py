@@ -191,12 +191,16 @@ class StellarPopulationModel(nn.Module):
     def _observe(self, state: dict[str, Tensor], excess: Tensor | None) -> Tensor:
         light = self.rest_luminosity(state)
         variance = state["velocity_dispersion"].to(light.dtype) ** 2
+        redshift = state["redshift"]
+        if bool((redshift == redshift[0]).all()):
+            # The draws of one galaxy share the phase of the shift.
+            redshift = redshift[:1]
         if excess is None:
-            moved = broaden_and_shift(light, variance, state["redshift"], REST_STEP)
+            moved = broaden_and_shift(light, variance, redshift, REST_STEP)
         else:
             total = (variance[:, None] + excess.to(light.dtype)).clamp(min=0.0)
             centre = total[:, self.tap_index].mean(-1)
-            moved = broaden_and_shift(light, centre, state["redshift"], REST_STEP)
+            moved = broaden_and_shift(light, centre, redshift, REST_STEP)
             moved = heat_step(moved, total - centre[:, None], REST_STEP)
         factor = self.flux_factor(state).to(light.dtype)[:, None]
         pixels = sum(

@@ -94,8 +94,10 @@ class SpectrumLikelihood:
     Arguments:
         observation: One batch of galaxies, ``(batch, wave)``.
         noise: The noise model.
-        inflation: Factor on the standard errors, shape ``(batch,)``; for galaxies that the model
-            cannot reproduce to the noise, so that correlated misfits do not pass for information.
+        inflation: Factor k on the standard errors, shape ``(batch,)``: the log likelihood is
+            divided by k squared, for galaxies whose residuals are correlated, so that correlated
+            misfits do not pass for information. (Scaling the weights would change nothing,
+            because the scale of the noise is marginalised.)
     """
 
     def __init__(
@@ -104,8 +106,7 @@ class SpectrumLikelihood:
         self.noise = noise
         self.flux = observation.flux.float()
         self.weight = noise.effective_ivar(observation)
-        if inflation is not None:
-            self.weight = self.weight / inflation.float()[:, None] ** 2
+        self._power = 1.0 if inflation is None else inflation.double() ** -2
         self.count = (self.weight > 0).sum(-1).double()
         basis = noise.polynomials()
         self.basis = basis
@@ -133,7 +134,8 @@ class SpectrumLikelihood:
         chi2 = chi2 + mean.square().sum(-1) / self.noise.calibration**2
         log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         dof = self.noise.scale_dof
-        return -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
+        log_likelihood = -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
+        return self._power * log_likelihood
 
     def _moments(self, model: Tensor) -> tuple[Tensor, Tensor]:
         projected = ((self.weight * (self.flux - model) * model) @ self.basis.T).double()
@@ -157,15 +159,20 @@ class SpectrumLikelihood:
         residual = (self.flux - model * self.calibration(model)) * self.weight.sqrt()
         return torch.where(self.weight > 0, residual, math.nan)
 
-    def binned_misfit(self, model: Tensor, width: int = 5) -> Tensor:
-        """Robust standard deviation of the residuals, in bins of ``width`` pixels.
+    def misfit(self, model: Tensor, width: int = 5) -> tuple[Tensor, Tensor]:
+        """Robust standard deviations of the residuals, in bins of ``width`` pixels and single.
 
         Rebinned pixels are correlated with their neighbours, and their inverse variances conserve
         information: the weighted sum over a few pixels has the stated error, a single one less.
 
         Returns:
-            About one for a good fit, shape ``(sample, batch)``.
+            About one for a good fit, each of shape ``(sample, batch)``.
         """
+
+        def spread(values: Tensor) -> Tensor:
+            centre = values.nanmedian(-1, keepdim=True).values
+            return 1.4826 * (values - centre).abs().nanmedian(-1).values
+
         residual = (self.flux - model * self.calibration(model)) * self.weight
         pixels = residual.shape[-1] // width * width
 
@@ -174,5 +181,5 @@ class SpectrumLikelihood:
 
         weight = binned(self.weight)
         scaled = torch.where(weight > 0, binned(residual) / weight.sqrt(), math.nan)
-        centre = scaled.nanmedian(-1, keepdim=True).values
-        return 1.4826 * (scaled - centre).abs().nanmedian(-1).values
+        single = torch.where(self.weight > 0, residual / self.weight.sqrt(), math.nan)
+        return spread(scaled), spread(single)
