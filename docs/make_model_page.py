@@ -194,10 +194,11 @@ unreliable. It is computed for every galaxy. It judges the agreement of the adap
 `OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
 
 A galaxy gets a second, longer refinement when its efficiency is below {engine.HARD:g}, or when
-its misfit is above {engine.MISFIT:g}; its `confidence` is then that of the second one. The misfit
-is the robust standard deviation of the residuals of the best draw in bins of five pixels, in units
-of their errors, about 1 for a good fit. Above {engine.MISFIT:g} the errors are multiplied by it in
-the second refinement, so that a misfit does not pass for information; intervals are then wider.
+its residuals are correlated: when their robust standard deviation in bins of five pixels, in units
+of the stated errors (the misfit, about 1 for a good fit), exceeds that of single pixels by more
+than the factor {engine.MISFIT:g}. The log likelihood of the second refinement is then divided by
+that ratio squared, so that correlated misfits do not pass for information; intervals get wider.
+Its `confidence` is that of the second refinement.
 """
 
 
