@@ -214,7 +214,8 @@ class CounterfactualEngine:
         factual = abduction.posterior
         names = self.check_hold(actions, hold)
         values = self.scm.predict(abduction.noise, factual.values, actions, names)
-        if all(values[name] is factual.values[name] for name in values):
+        if all(values[name] is factual.values[name] for name in (*SPECTRAL_NAMES, "tau")):
+            # No cause of the spectrum moved: the effect is exactly zero, not zero to rounding.
             change = torch.zeros_like(factual.spectra)
         else:
             excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
