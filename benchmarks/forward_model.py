@@ -2,9 +2,10 @@
 
 Bagpipes keeps its templates in air and paints lines without width; both are matched here: its
 spectra are asked for at the air wavelengths of our vacuum pixels, and our templates are built with
-lines of zero width. Deviations are measured against Bagpipes with its samplings converged (R = 30000
-in wavelength, 0.0001 dex in look-back time): at its defaults (R = 1000, 0.0025 dex) a line is put up
-to 75 km/s off and the history is shifted by 0.3 %. Its speed is that of its defaults, its fastest.
+lines of zero width. Deviations are measured against Bagpipes with its samplings converged
+(R = 30000 in wavelength, 0.0001 dex in look-back time): at its defaults (R = 1000, 0.0025 dex) a
+line is put up to 75 km/s off and the history is shifted by 0.3 %. Its speed is that of its
+defaults, its fastest.
 """
 
 import argparse

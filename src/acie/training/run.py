@@ -131,5 +131,6 @@ def _fit(
     last = out / "checkpoints" / "last.ckpt"
     module = PosteriorModule(estimator, config.learning_rate)
     trainer.fit(module, *loaders, ckpt_path=str(last) if last.exists() else None)
-    loss = float(trainer.callback_metrics["validation_loss"])
+    # Measured here, because a run that was already finished fits nothing and logs nothing.
+    loss = trainer.validate(module, loaders[1], verbose=False)[0]["validation_loss"]
     return estimator.cpu().eval(), {"validation_loss": loss, "simulations": len(columns[0])}
