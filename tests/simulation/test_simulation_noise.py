@@ -25,14 +25,16 @@ def test_likelihood_is_the_multivariate_t(survey):
     clean = survey.clean[:6]
     models = torch.stack([clean, 1.03 * clean, clean.roll(3, -1)])
     found = SpectrumLikelihood(observation, noise)(models).numpy()
-    variance = 1.0 / noise.effective_ivar(observation)[:, PIXELS].double().numpy()
+    stated = 1.0 / observation.ivar[:, PIXELS].double().numpy()
+    relative = noise.relative_error(observation.redshift)[:, PIXELS].double().numpy()
     basis = noise.polynomials()[:, PIXELS].double().numpy()
     expected = np.empty_like(found)
     for sample in range(3):
         for galaxy in range(6):
             model = models[sample, galaxy, PIXELS].double().numpy()
             design = basis * model
-            shape = np.diag(variance[galaxy]) + noise.calibration**2 * design.T @ design
+            variance = stated[galaxy] + (relative[galaxy] * model) ** 2
+            shape = np.diag(variance) + noise.calibration**2 * design.T @ design
             law = multivariate_t(model, shape, df=noise.scale_dof)
             expected[sample, galaxy] = law.logpdf(
                 observation.flux[galaxy, PIXELS].double().numpy()
@@ -96,7 +98,7 @@ def test_draws_have_the_stated_moments():
     draw = noise.sample(clean, torch.tensor(0.05), redshift, torch.Generator().manual_seed(3))
     # At pixel 2000 inside the range of MILES: noise, template error and calibration.
     basis = noise.polynomials()[:, 2000]
-    expected = (0.05**2 + 0.01**2 + 0.03**2 * float(basis.square().sum())) ** 0.5
+    expected = (0.05**2 + 0.02**2 + 0.03**2 * float(basis.square().sum())) ** 0.5
     assert abs(float(draw[:, 2000].std()) / expected - 1.0) < 0.08
 
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from acie.observation import WAVELENGTH, Observation
 
-_KERNEL = 101
-
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -21,14 +19,16 @@ class NoiseModel:
     Arguments:
         calibration: Standard deviation of each coefficient of the multiplicative polynomial.
         calibration_terms: Number of Chebyshev terms, from the constant one.
-        template_error: Relative error per pixel of the templates inside the range of MILES.
+        template_error: Relative error per pixel of the templates inside the range of MILES. The
+            residuals of the best-measured quiescent galaxies exceed their noise by 1.6 % in bins
+            of 5 angstrom, which this is to cover.
         template_error_outside: The same outside, rest-frame below 3540 and above 7350 angstrom.
         scale_dof: The true variance is the stated one times ``dof / chi2(dof)``.
     """
 
     calibration: float = 0.03
     calibration_terms: int = 4
-    template_error: float = 0.01
+    template_error: float = 0.02
     template_error_outside: float = 0.03
     scale_dof: float = 20.0
 
@@ -43,21 +43,6 @@ class NoiseModel:
         rest = torch.as_tensor(WAVELENGTH.copy()) / (1.0 + redshift.double()[:, None])
         inside = (rest > 3540.0) & (rest < 7350.0)
         return torch.where(inside, self.template_error, self.template_error_outside).float()
-
-    def effective_ivar(self, observation: Observation) -> Tensor:
-        """Inverse variance with the template error added, shape ``(batch, wave)``.
-
-        The template error scales with the observed flux, averaged over 101 good pixels so that
-        the noise of a pixel does not decide its own weight.
-        """
-        good = (observation.ivar > 0).float()
-        pool = torch.nn.functional.avg_pool1d
-        options = {"kernel_size": _KERNEL, "stride": 1, "padding": _KERNEL // 2}
-        flux = (observation.flux * good).float()[:, None]
-        level = pool(flux, **options) / pool(good[:, None], **options).clamp(min=1e-6)
-        error = self.relative_error(observation.redshift) * level[:, 0].abs()
-        ivar = observation.ivar.float()
-        return ivar / (1.0 + ivar * error**2)
 
     def sample(
         self, clean: Tensor, sigma: Tensor, redshift: Tensor, generator: torch.Generator
@@ -82,11 +67,13 @@ class NoiseModel:
 class SpectrumLikelihood:
     r"""Exact likelihood of spectra with calibration and noise scale marginalised.
 
-    With :math:`D = f \cdot T` the design of the calibration polynomial,
+    The variance of a pixel is :math:`1/w = \sigma^2 + e^2 f^2`, with e the template error. With
+    :math:`D = f \cdot T` the design of the calibration polynomial,
     :math:`M = D^T W D + I / \epsilon^2` and :math:`b = D^T W r`, the calibration integrates to
     :math:`\chi^2 = r^T W r - b^T M^{-1} b`, and the noise scale to a Student law:
 
-    .. math:: \log L = -\tfrac{\nu + n}{2} \log(\nu + \chi^2) - \tfrac12 \log |M| + const.
+    .. math:: \log L = -\tfrac{\nu + n}{2} \log(\nu + \chi^2) - \tfrac12 \log |M|
+        + \tfrac12 \sum \log w + const.
 
     References:
         Gelman et al. 2013, Bayesian Data Analysis, 3rd edition, sections 14.2 and 3.2.
@@ -105,15 +92,15 @@ class SpectrumLikelihood:
     ) -> None:
         self.noise = noise
         self.flux = observation.flux.float()
-        self.weight = noise.effective_ivar(observation)
+        self.ivar = observation.ivar.float()
+        self._relative = self.ivar * noise.relative_error(observation.redshift) ** 2
         self._power = 1.0 if inflation is None else inflation.double() ** -2
-        self.count = (self.weight > 0).sum(-1).double()
-        basis = noise.polynomials()
-        self.basis = basis
-        terms = basis.shape[0]
+        self.count = (self.ivar > 0).sum(-1).double()
+        self.basis = noise.polynomials()
+        terms = self.basis.shape[0]
         row, column = torch.tril_indices(terms, terms)
         self._pairs = (row, column)
-        self._products = basis[row] * basis[column]
+        self._products = self.basis[row] * self.basis[column]
 
     def __call__(self, model: Tensor) -> Tensor:
         """Log likelihood up to a constant per galaxy.
@@ -124,22 +111,29 @@ class SpectrumLikelihood:
         Returns:
             Shape ``(sample, batch)``, double precision.
         """
-        projected, gram = self._moments(model)
+        weight, log_damping = self._weight(model)
+        projected, gram = self._moments(model, weight)
         factor = torch.linalg.cholesky(gram)
         mean = torch.cholesky_solve(projected[..., None], factor)[..., 0]
         # The residual after calibration, not a difference of two large sums: for a model much
         # brighter than the data that difference loses all its digits in single precision.
         left = self.flux - model * (1.0 + mean.to(model.dtype) @ self.basis)
-        chi2 = (self.weight * left * left).sum(-1).double()
+        chi2 = (weight * left * left).sum(-1).double()
         chi2 = chi2 + mean.square().sum(-1) / self.noise.calibration**2
-        log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + log_damping
         dof = self.noise.scale_dof
         log_likelihood = -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
         return self._power * log_likelihood
 
-    def _moments(self, model: Tensor) -> tuple[Tensor, Tensor]:
-        projected = ((self.weight * (self.flux - model) * model) @ self.basis.T).double()
-        packed = ((self.weight * model * model) @ self._products.T).double()
+    def _weight(self, model: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse variances and the log determinant of the covariance, up to a constant."""
+        growth = 1.0 + self._relative * model.square()
+        return self.ivar / growth, growth.log().sum(-1).double()
+
+    def _moments(self, model: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        part = weight * model
+        projected = ((part * (self.flux - model)) @ self.basis.T).double()
+        packed = ((part * model) @ self._products.T).double()
         terms = self.basis.shape[0]
         gram = packed.new_zeros((*packed.shape[:-1], terms, terms))
         row, column = self._pairs
@@ -150,14 +144,15 @@ class SpectrumLikelihood:
 
     def calibration(self, model: Tensor) -> Tensor:
         """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
-        projected, gram = self._moments(model)
+        projected, gram = self._moments(model, self._weight(model)[0])
         mean = torch.linalg.solve(gram, projected[..., None])[..., 0]
         return 1.0 + mean.float() @ self.basis
 
     def standard_residuals(self, model: Tensor) -> Tensor:
         """Residuals after calibration over their standard errors; NaN where masked."""
-        residual = (self.flux - model * self.calibration(model)) * self.weight.sqrt()
-        return torch.where(self.weight > 0, residual, math.nan)
+        residual = self.flux - model * self.calibration(model)
+        weight = self._weight(model)[0]
+        return torch.where(weight > 0, residual * weight.sqrt(), math.nan)
 
     def misfit(self, model: Tensor, width: int = 5) -> tuple[Tensor, Tensor]:
         """Robust standard deviations of the residuals, in bins of ``width`` pixels and single.
@@ -173,13 +168,14 @@ class SpectrumLikelihood:
             centre = values.nanmedian(-1, keepdim=True).values
             return 1.4826 * (values - centre).abs().nanmedian(-1).values
 
-        residual = (self.flux - model * self.calibration(model)) * self.weight
+        weight = self._weight(model)[0]
+        residual = (self.flux - model * self.calibration(model)) * weight
         pixels = residual.shape[-1] // width * width
 
         def binned(values: Tensor) -> Tensor:
             return values[..., :pixels].unflatten(-1, (-1, width)).sum(-1)
 
-        weight = binned(self.weight)
-        scaled = torch.where(weight > 0, binned(residual) / weight.sqrt(), math.nan)
-        single = torch.where(self.weight > 0, residual / self.weight.sqrt(), math.nan)
+        total = binned(weight)
+        scaled = torch.where(total > 0, binned(residual) / total.sqrt(), math.nan)
+        single = torch.where(weight > 0, residual / weight.sqrt(), math.nan)
         return spread(scaled), spread(single)

@@ -21,13 +21,16 @@ class TrainConfig:
         seed: Seed of everything random.
         components: Principal components of the encoder.
         population: Galaxies from which the components are computed.
-        simulations: Simulated observations.
+        simulations: Simulated observations in the end.
+        initial: Those made before the first epoch.
+        growth: Those added before each further epoch, until ``simulations`` is reached.
         shard: Observations per shard; a finished shard is never simulated again.
         validation: Observations kept aside.
         epochs: Passes over the simulations.
         batch: Observations per optimiser step.
         learning_rate: Peak of the one-cycle schedule.
         precision: Lightning's precision, for example ``bf16-mixed`` on a GPU.
+        network: Settings of the spectral flow, as of ``PosteriorFlow``.
         survey: The population of observations.
     """
 
@@ -36,12 +39,15 @@ class TrainConfig:
     components: int = 80
     population: int = 6000
     simulations: int = 40000
+    initial: int = 40000
+    growth: int = 8000
     shard: int = 4000
     validation: int = 2000
     epochs: int = 30
     batch: int = 512
     learning_rate: float = 1e-3
     precision: str = "32-true"
+    network: dict[str, Any] = field(default_factory=dict)
     survey: SurveyConfig = field(default_factory=SurveyConfig)
 
     @classmethod
@@ -56,6 +62,15 @@ class TrainConfig:
         survey = _known(SurveyConfig, table.pop("survey", {}), "survey")
         ranges = {k: tuple(v) if isinstance(v, list) else v for k, v in survey.items()}
         return cls(**_known(cls, table, "config"), survey=SurveyConfig(**ranges))
+
+    def shards(self, epoch: int) -> int:
+        """Shards that take part in an epoch, counted from 0."""
+        rows = min(self.simulations, self.initial + epoch * self.growth)
+        return max(1, rows // self.shard)
+
+    def steps(self, epoch: int) -> int:
+        """Optimiser steps of an epoch."""
+        return max(1, (self.shards(epoch) * self.shard - self.validation) // self.batch)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the manifest."""

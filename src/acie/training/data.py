@@ -1,6 +1,6 @@
 """Simulated training features, made shard by shard and kept, so that a killed run goes on."""
 
-__all__ = ["encoder_from_population", "load_features", "simulate_features"]
+__all__ = ["TrainingPool", "encoder_from_population"]
 
 import math
 from collections.abc import Iterable
@@ -45,50 +45,65 @@ def encoder_from_population(
     return SpectrumEncoder.from_spectra(torch.cat(rows), components)
 
 
-@torch.no_grad()
-def simulate_features(
-    simulator: Simulator, encoder: SpectrumEncoder, folder: Path, shards: int, size: int, seed: int
-) -> Iterable[int]:
-    """Simulate the shards that are missing; yields the number of each when it is on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for shard in range(shards):
-        path = folder / f"{shard:05d}.safetensors"
-        if path.exists():
+class TrainingPool:
+    """Simulated training features that grow shard by shard on disk.
+
+    A finished shard is never simulated again, so a killed run goes on where it stopped.
+
+    Arguments:
+        simulator: Draws and observes galaxies.
+        encoder: Turns observations into features.
+        folder: Where the shards are kept.
+        size: Observations per shard.
+        seed: Seed of the simulations.
+    """
+
+    def __init__(
+        self, simulator: Simulator, encoder: SpectrumEncoder, folder: Path, size: int, seed: int
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._simulator, self._encoder = simulator, encoder
+        self._folder, self._size, self._stream = folder, size, SeedStream(seed)
+        self._loaded: list[dict[str, Tensor]] = []
+
+    def grow(self, shards: int) -> Iterable[int]:
+        """Load or simulate until there are ``shards``; yields the number of each new one."""
+        for shard in range(len(self._loaded), shards):
+            path = self._folder / f"{shard:05d}.safetensors"
+            if not path.exists():
+                # Written aside and renamed, so that a kill leaves no half shard behind.
+                partial = path.with_suffix(".partial")
+                save_file(self._simulate(self._stream.generator(f"shard-{shard}")), partial)
+                partial.rename(path)
+            self._loaded.append(load_file(path))
             yield shard
-            continue
-        generator = SeedStream(seed).generator(f"shard-{shard}")
+
+    def table(self) -> dict[str, Tensor]:
+        """Everything loaded so far: ``features``, ``reduced_chi2``, variables and redshift."""
+        names = self._loaded[0]
+        return {name: torch.cat([part[name] for part in self._loaded]) for name in names}
+
+    @torch.no_grad()
+    def _simulate(self, generator: torch.Generator) -> dict[str, Tensor]:
+        scm = self._simulator.scm
         parts = []
-        for _ in range(math.ceil(size / 500)):
+        for _ in range(math.ceil(self._size / 500)):
             try:
-                drawn = simulator.draw(min(500, size), generator)
+                drawn = self._simulator.draw(min(500, self._size), generator)
             except CausalError:
                 # A tail of the population without an allowed value: redraw, do not repair.
                 continue
-            encoding = encoder.encode(drawn.observation)
-            spectral, _ = simulator.scm.to_unconstrained(drawn.values, SPECTRAL_NAMES)
-            latent, _ = simulator.scm.to_unconstrained(
-                drawn.values, (*SPECTRAL_NAMES, *LATENT_NAMES)
-            )
+            encoding = self._encoder.encode(drawn.observation)
+            both, _ = scm.to_unconstrained(drawn.values, (*SPECTRAL_NAMES, *LATENT_NAMES))
             parts.append(
                 {
                     "features": encoding.features.float(),
                     "reduced_chi2": encoding.reduced_chi2.float(),
-                    "spectral": spectral.float(),
-                    "latent": latent[:, len(SPECTRAL_NAMES) :].float(),
+                    "spectral": both[:, : len(SPECTRAL_NAMES)].float(),
+                    "latent": both[:, len(SPECTRAL_NAMES) :].float(),
                     "redshift": drawn.values["redshift"].float(),
                 }
             )
         table = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         finite = torch.stack([v.reshape(len(v), -1).isfinite().all(1) for v in table.values()])
-        table = {name: value[finite.all(0)].contiguous() for name, value in table.items()}
-        # Written aside and renamed, so that a kill leaves no half shard behind.
-        partial = path.with_suffix(".partial")
-        save_file(table, partial)
-        partial.rename(path)
-        yield shard
-
-
-def load_features(folder: Path) -> dict[str, Tensor]:
-    """All shards in one table."""
-    parts = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return {name: value[finite.all(0)].contiguous() for name, value in table.items()}

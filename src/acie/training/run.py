@@ -17,7 +17,7 @@ from acie.inference.encoder import SpectrumEncoder
 from acie.physics import StellarPopulationModel, TemplateSet
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator, build_galaxy_scm
 from acie.training.config import TrainConfig
-from acie.training.data import encoder_from_population, load_features, simulate_features
+from acie.training.data import TrainingPool, encoder_from_population
 
 
 def _save(module: nn.Module, stem: Path) -> None:
@@ -61,14 +61,12 @@ def train(
     encoder = SpectrumEncoder.from_state(
         json.loads((out / "encoder.json").read_text()), load_file(out / "encoder.safetensors")
     )
-    shards = config.simulations // config.shard
-    folder = out / "shards"
-    for done in simulate_features(simulator, encoder, folder, shards, config.shard, config.seed):
-        progress(f"simulated shard {done + 1} of {shards}")
-    table = load_features(folder)
+    pool = TrainingPool(simulator, encoder, out / "shards", config.shard, config.seed)
+    for done in pool.grow(config.shards(0)):
+        progress(f"shard {done + 1} of {config.shards(0)} before the first epoch")
+    table = pool.table()
     encoder.fit_scaling(table["features"], table["reduced_chi2"])
-    progress(f"fitting on {len(table['features'])} simulations")
-    estimator, metrics = _fit(config, encoder, table, out, device)
+    estimator, metrics = _fit(config, encoder, pool, out, device, progress)
     bundle = ModelBundle(
         name=config.name,
         templates=templates,
@@ -83,39 +81,23 @@ def train(
 def _fit(
     config: TrainConfig,
     encoder: SpectrumEncoder,
-    table: dict[str, torch.Tensor],
+    pool: TrainingPool,
     out: Path,
     device: str,
+    progress: Callable[[str], None],
 ) -> tuple[NeuralPosteriorEstimator, dict[str, float]]:
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
-    from torch.utils.data import DataLoader, TensorDataset
 
-    from acie.training.module import PosteriorModule
+    from acie.training.module import PosteriorModule, SimulationModule
 
-    columns = [table[name] for name in ("features", "spectral", "latent", "redshift")]
-    columns[0] = encoder.standardise(columns[0])
-    held = config.validation
-    estimator = NeuralPosteriorEstimator(
-        columns[0].shape[1], len(SPECTRAL_NAMES), len(LATENT_NAMES)
-    )
-    estimator.fit_scaling(*(column[held:] for column in columns))
     lightning.seed_everything(config.seed, verbose=False)
-    rows = [
-        TensorDataset(*(c[held:] for c in columns)),
-        TensorDataset(*(c[:held] for c in columns)),
-    ]
-    # Rows are gathered by the sampler a batch at a time: one Python call per batch, not per row.
-    loaders = [
-        DataLoader(
-            data,
-            sampler=torch.utils.data.BatchSampler(
-                torch.utils.data.RandomSampler(data), config.batch, drop_last=index == 0
-            ),
-            batch_size=None,
-        )
-        for index, data in enumerate(rows)
-    ]
+    data = SimulationModule(pool, encoder, config, progress)
+    columns = data.columns(0)
+    estimator = NeuralPosteriorEstimator(
+        columns[0].shape[1], len(SPECTRAL_NAMES), len(LATENT_NAMES), spectral=config.network
+    )
+    estimator.fit_scaling(*(column[config.validation :] for column in columns))
     chosen = pick_device(device)
     checkpoint = ModelCheckpoint(out / "checkpoints", save_last=True, monitor="validation_loss")
     trainer = lightning.Trainer(
@@ -126,11 +108,13 @@ def _fit(
         gradient_clip_val=5.0,
         callbacks=[checkpoint, TQDMProgressBar(refresh_rate=20)],
         logger=lightning.pytorch.loggers.CSVLogger(out, name="log"),
+        reload_dataloaders_every_n_epochs=1,
         enable_model_summary=False,
     )
     last = out / "checkpoints" / "last.ckpt"
-    module = PosteriorModule(estimator, config.learning_rate)
-    trainer.fit(module, *loaders, ckpt_path=str(last) if last.exists() else None)
+    module = PosteriorModule(estimator, config)
+    trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None)
     # Measured here, because a run that was already finished fits nothing and logs nothing.
-    loss = trainer.validate(module, loaders[1], verbose=False)[0]["validation_loss"]
-    return estimator.cpu().eval(), {"validation_loss": loss, "simulations": len(columns[0])}
+    loss = trainer.validate(module, data, verbose=False)[0]["validation_loss"]
+    rows = len(data.columns(config.epochs - 1)[0])
+    return estimator.cpu().eval(), {"validation_loss": loss, "simulations": rows}
