@@ -32,6 +32,7 @@ def luminosity(old, young, slope, a_v):
 
 SPECTRUM = torch.rand(2, 32, generator=torch.Generator().manual_seed(0)).double()
 SPECTRUM.requires_grad_()
+EXCESS = torch.linspace(-4e3, 2e4, 32).double()
 LAWS = {
     "calzetti": (dust.calzetti2000_attenuation, (WAVE.clone().requires_grad_(),)),
     "bump": (dust.drude_bump, (leaf(1800.0, 2175.0, 2400.0),)),
@@ -47,16 +48,18 @@ LAWS = {
     "specific_sfr": (sfh.delayed_tau_specific_sfr, (leaf(1e-2, 0.3, 2.0, 30.0),)),
     "specific_sfr_series": (sfh.delayed_tau_specific_sfr, (leaf(5e-4, 8e-4),)),
     "mass_weighted_age": (sfh.delayed_tau_mass_weighted_age, (leaf(1.0, 6.0), leaf(3.0, 0.4))),
-    "solve_tau": (lambda t, q: sfh.solve_delayed_tau(t, q, surviving),
+    "solve_tau": (lambda t, q: sfh.DelayedTauSolver(surviving)(t, q),
                   (leaf(1.0, 6.0, 3.0), leaf(1.9, 0.3, 0.01))),
     "age_of_universe": (FlatLambdaCDM().age_gyr, (leaf(0.01, 0.5, 3.0),)),
     "distance": (FlatLambdaCDM().luminosity_distance_mpc, (leaf(0.01, 0.5, 3.0),)),
     "broaden_and_shift": (
         lambda f, v, z: kinematics.broaden_and_shift(f, v, z, 2e-4),
-        (SPECTRUM, leaf(9e3, 4e4), leaf(0.0004, 0.0011)),
+        (SPECTRUM, leaf(9e3, 4e4), leaf(2.1, 5.6)),
     ),
-    "heat_step": (lambda f, v: kinematics.heat_step(f, v, 2e-4),
-                  (SPECTRUM, (SPECTRUM.detach() * 300.0).requires_grad_())),
+    "broaden_with_excess": (
+        lambda f, v: kinematics.broaden_and_shift(f, v, v * 0.0, 2e-4, EXCESS),
+        (SPECTRUM, leaf(9e3, 4e4)),
+    ),
     "linear_weights": (
         lambda x: interpolation.linear_weights(x, torch.tensor([0.0, 1.0, 3.0]).double()),
         (leaf(-0.5, 0.25, 1.7, 3.2),),

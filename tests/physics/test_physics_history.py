@@ -6,10 +6,10 @@ import torch
 from scipy.integrate import quad
 
 from acie.physics.sfh import (
+    DelayedTauSolver,
     delayed_tau_bin_masses,
     delayed_tau_mass_weighted_age,
     delayed_tau_specific_sfr,
-    solve_delayed_tau,
 )
 from acie.physics.ssp import AGE_EDGES_YR
 
@@ -52,15 +52,12 @@ def test_solve_roundtrip():
     age = torch.linspace(0.1, 13.0, 50, dtype=torch.float64)
     tau = age / torch.logspace(-2, 1.4, 50, dtype=torch.float64)
     specific = delayed_tau_specific_sfr(age / tau) / surviving(age, tau)
-    torch.testing.assert_close(solve_delayed_tau(age, specific, surviving), tau, rtol=1e-8, atol=0)
-    torch.testing.assert_close(
-        solve_delayed_tau(age, specific, surviving, 26), tau, rtol=1e-8, atol=0
-    )
+    torch.testing.assert_close(DelayedTauSolver(surviving)(age, specific), tau, rtol=1e-8, atol=0)
 
 
 def test_solve_beyond_the_range_stays_finite():
     age = torch.tensor([3.0, 3.0], dtype=torch.float64, requires_grad=True)
-    tau = solve_delayed_tau(age, torch.tensor([1e-30, 50.0]).double(), lambda a, t: 0.6 + 0 * a)
+    tau = DelayedTauSolver(lambda a, t: 0.6 + 0 * a)(age, torch.tensor([1e-30, 50.0]).double())
     assert bool((tau > 0).all())
     assert float(tau[0].detach()) == pytest.approx(3.0 / 40.0, rel=1e-6)
     (slope,) = torch.autograd.grad(tau.sum(), age)

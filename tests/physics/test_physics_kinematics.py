@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from acie.physics.kinematics import broaden_and_shift, heat_step
+from acie.physics.kinematics import broaden_and_shift
 from acie.units import LIGHT_KM_S
 
 STEP = 1.8e-4
@@ -27,7 +27,9 @@ def moments(spectrum):
 def test_gaussian_line_adds_in_quadrature_and_moves():
     sigma = torch.tensor([0.0, 90.0, 300.0]).double()
     redshift = torch.tensor([0.01, 0.0, 0.1]).double()
-    moved = broaden_and_shift(line(120.0).expand(3, -1), sigma**2, redshift, STEP)
+    moved = broaden_and_shift(
+        line(120.0).expand(3, -1), sigma**2, torch.log1p(redshift) / STEP, STEP
+    )
     total, mean, width = moments(moved)
     torch.testing.assert_close(total, line(120.0).sum().expand(3), rtol=1e-10, atol=0)
     torch.testing.assert_close(mean, CENTRE + torch.log1p(redshift), rtol=0, atol=1e-9)
@@ -36,14 +38,35 @@ def test_gaussian_line_adds_in_quadrature_and_moves():
 
 def test_single_precision_keeps_the_shift():
     # The phase reaches thousands of radians; 1e-3 of a pixel is 0.05 km/s.
-    z = torch.tensor(0.1)
-    moved = broaden_and_shift(line(120.0).float(), torch.tensor(400.0), z, STEP)
+    z = torch.tensor(0.1).double()
+    moved = broaden_and_shift(
+        line(120.0).float(), torch.tensor(400.0), torch.log1p(z) / STEP, STEP
+    )
     _, mean, _ = moments(moved.double().clamp(min=1e-6) - 1e-6)
     assert abs(float(mean) - CENTRE - math.log1p(float(z))) < 1e-3 * STEP
 
 
-def test_heat_step_changes_the_width():
-    extra = torch.tensor(300.0).double()
-    _, mean, width = moments(heat_step(line(150.0), extra.expand(SIZE), STEP))
-    assert abs(float(mean) - CENTRE) < 1e-10
-    assert abs(float(width) - math.sqrt(150.0**2 + 300.0)) < 1e-3
+def test_variance_that_varies_along_the_spectrum():
+    # A line at either end and one in the middle: each gets the width of its own pixel.
+    excess = torch.linspace(-2000.0, 4000.0, SIZE).double()
+    for centre in (300, 1024, 1700):
+        line = torch.exp(-0.5 * ((LOG_WAVE - STEP * centre) / (90.0 / LIGHT_KM_S)) ** 2)
+        variance = torch.tensor(80.0**2).double()
+        zero = torch.zeros(1).double()
+        moved = broaden_and_shift(line[None], variance[None], zero, STEP, excess)[0]
+        assert float(moved.min()) > -1e-9
+        _, _, width = moments(moved)
+        expected = math.sqrt(90.0**2 + 80.0**2 + float(excess[centre]))
+        assert abs(float(width) / expected - 1.0) < 0.01
+        exact = torch.exp(-0.5 * ((LOG_WAVE - STEP * centre) / (expected / LIGHT_KM_S)) ** 2) * (
+            90.0 / expected
+        )
+        assert float((moved - exact).abs().max() / exact.max()) < 0.02
+
+
+def test_nothing_is_sharpened_beyond_the_templates():
+    line_ = line(120.0)[None]
+    excess = torch.full((SIZE,), -1e5).double()
+    zero = torch.zeros(1).double()
+    moved = broaden_and_shift(line_, zero + 900.0, zero, STEP, excess)
+    torch.testing.assert_close(moved, line_, rtol=0, atol=1e-12)

@@ -19,8 +19,8 @@ from acie.device import pick_device
 from acie.errors import PhysicsError
 from acie.physics.sfh import (
     MAX_AGE_OVER_TAU,
+    DelayedTauSolver,
     delayed_tau_specific_sfr,
-    solve_delayed_tau,
 )
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import TemplateSet
@@ -38,7 +38,7 @@ _FLOORS = {
 }  # fmt: skip
 _FOR_DUST = ("gas_metallicity", "ionization_parameter", "dust_slope")
 _OPTIONAL = {"dust_luminosity": 0.0, "mass_formed": 1e-6, "mass_returned": 1e-6}
-#: Smallest age / tau that :func:`solve_delayed_tau` considers.
+#: Smallest age / tau that :class:`DelayedTauSolver` considers.
 _MIN_AGE_OVER_TAU = math.exp(-9.0)
 #: The tables end at 20 Gyr: older states count as this old for everything but the age itself.
 _OLDEST_GYR = 19.0
@@ -128,6 +128,7 @@ class PhysicsConstraints:
             physics = physics.float() if self.device.type == "mps" else physics
             physics = physics.to(self.device)
         self.physics = physics
+        self._tau = DelayedTauSolver(physics.surviving_fraction)
         self.tolerance_dex = tolerance_dex
         self.virial_band_dex = virial_band_dex
 
@@ -222,7 +223,7 @@ class PhysicsConstraints:
         # In single precision the solver's Newton step fails where the rate is close to the bound.
         wide = v["age"].dtype if self.device.type == "mps" else torch.float64
         age, specific = v["age"].to(wide), v["sfr"].to(wide) / rate.to(wide)
-        v["tau"] = solve_delayed_tau(age, specific, surviving, iterations=26).to(rate.dtype)
+        v["tau"] = self._tau(age, specific).to(rate.dtype)
         centre, band = virial_log_dispersion(v["stellar_mass"], v["size"]), self.virial_band_dex
         sigma = torch.maximum(v["velocity_dispersion"], 10.0 ** (centre - band))
         v["velocity_dispersion"] = torch.minimum(sigma, 10.0 ** (centre + band))

@@ -7,12 +7,13 @@ with t the time since the onset of star formation and T the ``age`` of the galax
 """
 
 __all__ = [
+    "DelayedTauSolver",
     "delayed_tau_bin_masses",
     "delayed_tau_mass_weighted_age",
     "delayed_tau_specific_sfr",
-    "solve_delayed_tau",
 ]
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -78,51 +79,83 @@ def delayed_tau_mass_weighted_age(age_gyr: Tensor, tau_gyr: Tensor) -> Tensor:
     return age_gyr - tau_gyr * mean_time
 
 
-def solve_delayed_tau(
-    age_gyr: Tensor,
-    specific_sfr_age: Tensor,
-    surviving_fraction: Callable[[Tensor, Tensor], Tensor],
-    iterations: int = 60,
-) -> Tensor:
+class DelayedTauSolver:
     r"""The time scale whose history has a given present star-formation rate.
 
     Solves :math:`h(T/\tau) = q\, s(T, \tau)` with :math:`q = \mathrm{SFR}\,T/M_\star` and s the
-    surviving fraction, by bisection in ln x and one Newton step that also carries the gradient
-    (implicit-function theorem).
+    surviving fraction. A table made once gives the root to a part in a thousand; a Newton step and
+    a chord step follow, of which the last carries the gradient (implicit-function theorem).
 
     Arguments:
-        age_gyr: T, Gyr, shape ``(*batch,)``.
-        specific_sfr_age: q, dimensionless, below 2, shape ``(*batch,)``.
         surviving_fraction: Function of ``(age_gyr, tau_gyr)``.
-        iterations: Bisection steps.
-
-    Returns:
-        tau, Gyr, shape ``(*batch,)``.
     """
 
-    def excess(log_x: Tensor, age: Tensor, target: Tensor) -> Tensor:
-        x = log_x.exp()
-        return delayed_tau_specific_sfr(x).log() - (
-            target.log() + surviving_fraction(age, age / x).log()
-        )
+    _AGES = (0.04, 14.0, 96)
+    #: ln(age / tau): beyond the lower end the history rises linearly.
+    _LOG_X = (-9.0, math.log(MAX_AGE_OVER_TAU), 512)
 
-    with torch.no_grad():
-        low = torch.full_like(age_gyr, -9.0)
-        high = torch.full_like(age_gyr, MAX_AGE_OVER_TAU).log()
-        for _ in range(iterations):
-            middle = (low + high) / 2.0
-            above = excess(middle, age_gyr, specific_sfr_age) > 0.0
-            low = torch.where(above, middle, low)
-            high = torch.where(above, high, middle)
-        root = (low + high) / 2.0
+    def __init__(self, surviving_fraction: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self._surviving = surviving_fraction
+        low, high, count = self._AGES
+        self._log_age = torch.linspace(math.log(low), math.log(high), count, dtype=torch.float64)
+        self._log_x = torch.linspace(*self._LOG_X, dtype=torch.float64)
+        self._table: Tensor | None = None
+
+    def __call__(self, age_gyr: Tensor, specific_sfr_age: Tensor) -> Tensor:
+        """Tau in Gyr.
+
+        Arguments:
+            age_gyr: T, Gyr, shape ``(*batch,)``.
+            specific_sfr_age: q, dimensionless, shape ``(*batch,)``. Where no history gives it,
+                the result is that of the nearest one.
+        """
+        age_gyr, specific_sfr_age = torch.broadcast_tensors(age_gyr, specific_sfr_age)
+        log_q = specific_sfr_age.log()
+        with torch.no_grad():
+            root = self._start(age_gyr, log_q)
+            value = self._excess(root, age_gyr, log_q)
+            slope = self._slope(root, age_gyr, log_q, value)
+            root = self._clamp(root - value / slope)
+            if log_q.requires_grad or age_gyr.requires_grad:
+                # The gradient needs the slope at the root, not near it.
+                value = self._excess(root, age_gyr, log_q)
+                slope = self._slope(root, age_gyr, log_q, value)
+        log_x = root - self._excess(root, age_gyr, log_q) / slope
+        return age_gyr / self._clamp(log_x).exp()
+
+    def _clamp(self, log_x: Tensor) -> Tensor:
+        return log_x.clamp(self._LOG_X[0], self._LOG_X[1])
+
+    def _excess(self, log_x: Tensor, age: Tensor, log_q: Tensor) -> Tensor:
+        x = log_x.exp()
+        return delayed_tau_specific_sfr(x).log() - log_q - self._surviving(age, age / x).log()
+
+    def _slope(self, log_x: Tensor, age: Tensor, log_q: Tensor, value: Tensor) -> Tensor:
         step = 1e-5
-        slope = (
-            excess(root + step, age_gyr, specific_sfr_age)
-            - excess(root - step, age_gyr, specific_sfr_age)
-        ) / (2.0 * step)
-        # At the bracket's ends (a rate beyond what the history can give) there is no root to
-        # improve: keep the end and a finite gradient.
-        slope = slope.clamp(max=-1e-6)
-    log_x = root - excess(root, age_gyr, specific_sfr_age) / slope
-    log_x = torch.minimum(torch.maximum(log_x, low.new_tensor(-9.0)), low.new_tensor(40.0).log())
-    return age_gyr / log_x.exp()
+        slope = (self._excess(log_x + step, age, log_q) - value) / step
+        # At the ends of the range there is no root to improve: keep a finite gradient.
+        return slope.clamp(max=-1e-6)
+
+    def _start(self, age: Tensor, log_q: Tensor) -> Tensor:
+        """Root of the tabulated function, linear between nodes."""
+        if self._table is None or self._table.device != age.device:
+            nodes = self._log_age.exp()[:, None].expand(-1, len(self._log_x)).to(age.device)
+            zero = torch.zeros_like(nodes)
+            self._table = self._excess(self._log_x.to(nodes.device).expand_as(nodes), nodes, zero)
+        table, first, width = self._table, self._log_age[0], self._log_age[1] - self._log_age[0]
+        position = ((age.double().log() - first) / width).clamp(0, len(self._log_age) - 1.001)
+        row = position.long()
+
+        def at(column: Tensor) -> Tensor:
+            return torch.lerp(table[row, column], table[row + 1, column], position - row)
+
+        # The rate falls with x: halve the range of columns until two neighbours enclose it.
+        low, high = torch.zeros_like(row), torch.full_like(row, len(self._log_x) - 1)
+        for _ in range(int(math.log2(len(self._log_x)))):
+            middle = (low + high) // 2
+            above = at(middle) > log_q
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        upper, lower = at(low), at(high)
+        share = ((upper - log_q) / (upper - lower)).clamp(0.0, 1.0)
+        spacing = float(self._log_x[1] - self._log_x[0])
+        return (self._log_x[0] + spacing * (low + share * (high - low))).to(age.dtype)

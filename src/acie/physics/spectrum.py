@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from acie.observation import WAVELENGTH
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.dust import (
     BIRTH_CLOUD_RATIO,
@@ -22,10 +21,17 @@ from acie.physics.dust import (
     modified_calzetti_attenuation,
 )
 from acie.physics.interpolation import linear_weights
-from acie.physics.kinematics import broaden_and_shift, heat_step
+from acie.physics.kinematics import broaden_and_shift
+from acie.physics.pixels import PixelWindow
 from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
 from acie.physics.ssp import AGE_EDGES_YR
-from acie.physics.templates import REST_STEP, REST_WAVELENGTH, TemplateSet, template_sigma_km_s
+from acie.physics.templates import (
+    REST_SIZE,
+    REST_STEP,
+    REST_WAVELENGTH,
+    TemplateSet,
+    template_sigma_km_s,
+)
 from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLICITY, SOLAR_OXYGEN
 
 #: Spectra computed at a time: their arrays then stay in the cache of the processor.
@@ -70,14 +76,22 @@ class StellarPopulationModel(nn.Module):
         super().__init__()
         self.templates = templates
         self.cosmology = FlatLambdaCDM() if cosmology is None else cosmology
-        rest = torch.as_tensor(REST_WAVELENGTH.copy())
-        self.register_buffer("log_wave_5500", torch.log(rest / 5500.0).float(), persistent=False)
-        self.register_buffer("calzetti", calzetti2000_attenuation(rest).float(), persistent=False)
         edges = torch.as_tensor(AGE_EDGES_YR * 1e-9)
         self.register_buffer("age_edges_gyr", edges, persistent=False)
-        index, weights = _cubic_taps()
-        self.register_buffer("tap_index", index, persistent=False)
-        self.register_buffer("tap_weights", weights.float(), persistent=False)
+        self.window = PixelWindow()
+        # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
+        room = (0, self.window.overhang)
+        rest = torch.as_tensor(REST_WAVELENGTH.copy())
+        tables = {
+            "old_basis": templates.stellar_basis,
+            # One product for all the light that birth clouds attenuate.
+            "young_basis": torch.cat([templates.young_basis, templates.nebular_basis]),
+            "log_wave_5500": torch.log(rest / 5500.0).float(),
+            "calzetti": calzetti2000_attenuation(rest).float(),
+        }
+        for name, table in tables.items():
+            padded = nn.functional.pad(table, room)
+            self.register_buffer(f"_{name}", padded, persistent=False)
 
     # -- masses -------------------------------------------------------------------------------
 
@@ -116,21 +130,28 @@ class StellarPopulationModel(nn.Module):
             "nebular": torch.einsum("...m,...u,...a->...mua", gas, log_u, young).flatten(-3),
         }
 
-    def rest_luminosity(self, state: dict[str, Tensor]) -> Tensor:
-        """Attenuated luminosity per solar mass formed, Lsun/angstrom, ``(*batch, rest)``."""
+    def rest_luminosity(self, state: dict[str, Tensor], pixels: slice | None = None) -> Tensor:
+        """Attenuated luminosity per solar mass formed, Lsun/angstrom, ``(*batch, rest)``.
+
+        Arguments:
+            state: See the class; tensors of one shape.
+            pixels: Part of the rest-frame grid; all of it when left out.
+        """
+        pixels = slice(0, REST_SIZE) if pixels is None else pixels
         tables = self.templates
-        weights = self._weights(state)
-        parts = {}
-        for name, weight in weights.items():
+        dtype = self._old_basis.dtype
+
+        def coefficients(name: str, weight: Tensor) -> Tensor:
             table = getattr(tables, f"{name}_coefficients")
-            basis = getattr(tables, f"{name}_basis")
-            coefficients = weight @ table.reshape(-1, table.shape[-1]).to(weight.dtype)
-            parts[name] = coefficients.to(basis.dtype) @ basis
-        young = parts["young"] + parts["nebular"]
-        slope = state["dust_slope"].to(young.dtype)[..., None]
-        scale = (-0.4 * math.log(10.0)) * state["dust_av"].to(young.dtype)[..., None]
-        depth = scale * self.calzetti.to(young.dtype) * torch.exp(slope * self.log_wave_5500)
-        return parts["stellar"] * torch.exp(depth) + young * torch.exp(BIRTH_CLOUD_RATIO * depth)
+            return weight.to(dtype) @ table.reshape(-1, table.shape[-1])
+
+        parts = {name: coefficients(name, w) for name, w in self._weights(state).items()}
+        old = parts["stellar"] @ self._old_basis[:, pixels]
+        young = torch.cat([parts["young"], parts["nebular"]], -1) @ self._young_basis[:, pixels]
+        slope = state["dust_slope"].to(dtype)[..., None]
+        scale = (-0.4 * math.log(10.0)) * state["dust_av"].to(dtype)[..., None]
+        depth = torch.exp(slope * self._log_wave_5500[pixels]) * self._calzetti[pixels] * scale
+        return old * torch.exp(depth) + young * torch.exp(BIRTH_CLOUD_RATIO * depth)
 
     def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
         """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""
@@ -142,20 +163,17 @@ class StellarPopulationModel(nn.Module):
         return mass * (scale / distance_cm) / (1.0 + redshift)
 
     def lsf_excess(self, redshift: Tensor, lsf_km_s: Tensor) -> Tensor:
-        """Variance of instrument minus templates on the logarithmic observed grid, km^2/s^2.
+        """Variance of instrument minus templates on the observed window, km^2/s^2.
 
         Arguments:
             redshift: Shape ``(*batch,)``.
             lsf_km_s: Instrumental sigma at the 6000 pixels, shape ``(*batch, wave)``.
 
         Returns:
-            Shape ``(*batch, rest)``; outside the instrument's range the end value is repeated.
+            Shape ``(*batch, window)``; outside the instrument's range the end value is repeated.
         """
-        wave = torch.as_tensor(REST_WAVELENGTH.copy(), device=lsf_km_s.device)
-        position = ((wave - WAVELENGTH[0]) / (WAVELENGTH[1] - WAVELENGTH[0])).round()
-        index = position.clamp(0, WAVELENGTH.size - 1).long()
-        own = template_sigma_km_s(wave / (1.0 + redshift.double()[..., None]))
-        return lsf_km_s[..., index].double() ** 2 - own**2
+        own = template_sigma_km_s(self.window.wavelength / (1.0 + redshift.double()[..., None]))
+        return self.window.at_pixels(lsf_km_s).double() ** 2 - own**2
 
     def forward(
         self,
@@ -166,48 +184,55 @@ class StellarPopulationModel(nn.Module):
 
         Arguments:
             state: See the class; tensors broadcast to ``(*batch,)``.
-            excess_km2_s2: From :meth:`lsf_excess`, broadcastable to ``(*batch, rest)``; left out,
-                the instrument is taken to have the templates' resolution.
+            excess_km2_s2: From :meth:`lsf_excess`, of the last axes of the batch: broadcastable
+                to ``(*batch, window)``; left out, the instrument is taken to have the templates'
+                resolution.
 
         Returns:
             1e-17 erg/s/cm2/A, shape ``(*batch, wave)``.
         """
-        names = list(state)
-        state = dict(zip(names, torch.broadcast_tensors(*state.values()), strict=True))
+        state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
-        flat = {name: value.reshape(-1) for name, value in state.items()}
-        rows = flat["redshift"].numel()
-        extra = None
-        if excess_km2_s2 is not None:
-            galaxies = excess_km2_s2.reshape(-1, excess_km2_s2.shape[-1])
-            extra = (galaxies, torch.arange(rows, device=galaxies.device) % galaxies.shape[0])
+        if excess_km2_s2 is None:
+            rows = self._rows({name: value.reshape(-1) for name, value in state.items()}, None)
+            return rows.reshape(*batch, -1)
+        if len(batch) < 2:
+            excess = excess_km2_s2.expand(*batch, -1)
+            one = {name: value.reshape(-1) for name, value in state.items()}
+            return self._rows(one, excess.reshape(-1, excess.shape[-1])).reshape(*batch, -1)
+        # The draws of one galaxy share redshift and resolution: they are computed together.
+        excess = excess_km2_s2.expand(*batch[-1:], -1)
+        galaxies = [
+            self._rows({n: v[..., index].reshape(-1) for n, v in state.items()}, excess[[index]])
+            for index in range(batch[-1])
+        ]
+        return torch.stack(galaxies, -2).reshape(*batch, -1)
+
+    def _rows(self, state: dict[str, Tensor], excess: Tensor | None) -> Tensor:
+        """Spectra of flat states ``(row,)``; ``excess`` has one row, or one for each."""
         parts = []
-        for start in range(0, rows, _CHUNK):
-            chunk = {name: value[start : start + _CHUNK] for name, value in flat.items()}
-            lsf = None if extra is None else extra[0][extra[1][start : start + _CHUNK]]
-            parts.append(self._observe(chunk, lsf))
-        return torch.cat(parts).reshape(*batch, -1)
+        for start in range(0, state["redshift"].numel(), _CHUNK):
+            stop = start + _CHUNK
+            chunk = {name: value[start:stop] for name, value in state.items()}
+            shared = excess is None or len(excess) == 1
+            parts.append(self._observe(chunk, excess if shared else excess[start:stop]))
+        return torch.cat(parts)
 
     def _observe(self, state: dict[str, Tensor], excess: Tensor | None) -> Tensor:
-        light = self.rest_luminosity(state)
-        variance = state["velocity_dispersion"].to(light.dtype) ** 2
-        redshift = state["redshift"]
+        window, redshift = self.window, state["redshift"]
+        first, shift = window.locate(redshift)
         if bool((redshift == redshift[0]).all()):
-            # The draws of one galaxy share the phase of the shift.
-            redshift = redshift[:1]
-        if excess is None:
-            moved = broaden_and_shift(light, variance, redshift, REST_STEP)
+            light = self.rest_luminosity(state, slice(int(first[0]), int(first[0]) + window.size))
+            shift = shift[:1]
         else:
-            total = (variance[:, None] + excess.to(light.dtype)).clamp(min=0.0)
-            centre = total[:, self.tap_index].mean(-1)
-            moved = broaden_and_shift(light, centre, redshift, REST_STEP)
-            moved = heat_step(moved, total - centre[:, None], REST_STEP)
-        factor = self.flux_factor(state).to(light.dtype)[:, None]
-        pixels = sum(
-            moved[:, self.tap_index + tap] * self.tap_weights[tap].to(light.dtype)
-            for tap in range(4)
-        )
-        return pixels * factor
+            everything = self.rest_luminosity(state, slice(None))
+            columns = first[:, None] + torch.arange(window.size, device=first.device)
+            light = everything.gather(-1, columns)
+        light = light * window.taper.to(light.dtype)
+        variance = state["velocity_dispersion"].to(light.dtype) ** 2
+        excess = None if excess is None else excess.to(light.dtype)
+        moved = broaden_and_shift(light, variance, shift, REST_STEP, excess)
+        return window.sample(moved) * self.flux_factor(state).to(light.dtype)[:, None]
 
     # -- read-outs ----------------------------------------------------------------------------
 
@@ -245,23 +270,3 @@ class StellarPopulationModel(nn.Module):
             dust_luminosity=dust.to(formed.dtype) * formed,
             halpha_luminosity=halpha * formed * SOLAR_LUMINOSITY_ERG_S,
         )
-
-
-def _cubic_taps() -> tuple[Tensor, Tensor]:
-    """First index and four Lagrange weights that sample the logarithmic grid at the pixels.
-
-    The weights conserve the mean over a pixel to fourth order; the grid is the same for all
-    galaxies because the redshift is applied in Fourier space.
-    """
-    position = torch.log(torch.as_tensor(WAVELENGTH / REST_WAVELENGTH[0])) / REST_STEP
-    first = position.floor().long() - 1
-    t = position - position.floor()
-    weights = torch.stack(
-        [
-            -t * (t - 1.0) * (t - 2.0) / 6.0,
-            (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
-            -(t + 1.0) * t * (t - 2.0) / 2.0,
-            (t + 1.0) * t * (t - 1.0) / 6.0,
-        ]
-    )
-    return first, weights

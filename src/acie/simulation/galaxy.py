@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from acie.physics.sfh import solve_delayed_tau
+from acie.physics.sfh import DelayedTauSolver
 from acie.physics.spectrum import StellarPopulationModel
 from acie.scm import (
     AbstractMechanism,
@@ -94,9 +94,11 @@ def build_galaxy_scm(
     def of(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return partial(function, c=table[name])
 
+    solve = DelayedTauSolver(physics.surviving_fraction)
+
     def tau(v: Mapping[str, Tensor]) -> Tensor:
         specific = v["sfr"] / v["stellar_mass"] * v["age"] * 1e9
-        return solve_delayed_tau(v["age"], specific, physics.surviving_fraction, iterations=26)
+        return solve(v["age"], specific)
 
     c = table
     mechanisms: dict[str, AbstractMechanism] = {

@@ -40,7 +40,7 @@ def encoder_from_population(
         part = {name: value[start : start + 500] for name, value in values.items()}
         light = simulator.physics.rest_luminosity(part)
         variance = part["velocity_dispersion"].to(light.dtype) ** 2 + _RESOLUTION**2
-        light = broaden_and_shift(light, variance, torch.zeros_like(variance), REST_STEP)
+        light = broaden_and_shift(light, variance, light.new_zeros(1), REST_STEP)
         rows.append(light[:, index] * (1.0 - share) + light[:, index + 1] * share)
     return SpectrumEncoder.from_spectra(torch.cat(rows), components)
 
