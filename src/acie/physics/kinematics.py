@@ -63,9 +63,14 @@ def broaden_and_shift(
 
     if excess_km2_s2 is None:
         return broadened(variance_km2_s2)
-    low = (variance_km2_s2 + excess_km2_s2.amin(-1)).clamp(min=0.0)
-    high = (variance_km2_s2 + excess_km2_s2.amax(-1)).clamp(min=0.0)
-    # Where the two are equal any share will do.
-    unit = 1.0 / (high - low).clamp(min=1e-3)
-    share = (excess_km2_s2 + (variance_km2_s2 - low)[..., None]) * unit[..., None]
-    return torch.lerp(broadened(low), broadened(high), share.clamp(0.0, 1.0))
+    least, most = excess_km2_s2.amin(-1), excess_km2_s2.amax(-1)
+    low = (variance_km2_s2 + least).clamp(min=0.0)
+    high = (variance_km2_s2 + most).clamp(min=0.0)
+    if bool((variance_km2_s2 + least >= 0.0).all()):
+        # Nothing is cut off at zero: the share is the same for every dispersion.
+        span, above = most - least, excess_km2_s2 - least[..., None]
+    else:
+        span, above = high - low, excess_km2_s2 + (variance_km2_s2 - low)[..., None]
+    # Where the two widths are equal any share will do.
+    share = (above / span.clamp(min=1e-3)[..., None]).clamp(0.0, 1.0)
+    return torch.lerp(broadened(low), broadened(high), share)

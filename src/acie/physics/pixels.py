@@ -40,9 +40,7 @@ class PixelWindow(nn.Module):
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
         ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(_TAPER) + 0.5) / _TAPER)
-        taper = torch.ones(_SIZE)
-        taper[:_TAPER], taper[-_TAPER:] = ramp, ramp.flip(0)
-        self.register_buffer("taper", taper, persistent=False)
+        self.register_buffer("_ramp", ramp, persistent=False)
         grid = REST_WAVELENGTH[0] * torch.exp(
             REST_STEP * (self.first + torch.arange(_SIZE, dtype=torch.float64))
         )
@@ -69,13 +67,24 @@ class PixelWindow(nn.Module):
             )
         return start, shift - whole
 
+    def taper(self, window: Tensor) -> Tensor:
+        """The window with both ends brought to zero, in place, ``(*batch, window)``."""
+        ramp = self._ramp.to(window.dtype)
+        window[..., :_TAPER] *= ramp
+        window[..., -_TAPER:] *= ramp.flip(0)
+        return window
+
     def sample(self, window: Tensor) -> Tensor:
         """Values at the instrument's pixels, ``(*batch, window)`` to ``(*batch, wave)``.
 
         Cubic Lagrange interpolation; the grid is the same for all galaxies.
         """
         weights = self._weights.to(window.dtype)
-        return sum(window.index_select(-1, self._index + tap) * weights[tap] for tap in range(4))
+        pixels = window.index_select(-1, self._index) * weights[0]
+        for tap in range(1, 4):
+            neighbour = window.index_select(-1, self._index + tap)
+            pixels = torch.addcmul(pixels, neighbour, weights[tap])
+        return pixels
 
     def at_pixels(self, values: Tensor) -> Tensor:
         """A smooth function of the 6000 pixels on the window, end values repeated."""

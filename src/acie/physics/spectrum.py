@@ -35,7 +35,7 @@ from acie.physics.templates import (
 from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLICITY, SOLAR_OXYGEN
 
 #: Spectra computed at a time: their arrays then stay in the cache of the processor.
-_CHUNK = 64
+_CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class StellarPopulationModel(nn.Module):
             # One product for all the light that birth clouds attenuate.
             "young_basis": torch.cat([templates.young_basis, templates.nebular_basis]),
             "log_wave_5500": torch.log(rest / 5500.0).float(),
-            "calzetti": calzetti2000_attenuation(rest).float(),
+            "log_calzetti": calzetti2000_attenuation(rest).log().float(),
         }
         for name, table in tables.items():
             padded = nn.functional.pad(table, room)
@@ -130,28 +130,34 @@ class StellarPopulationModel(nn.Module):
             "nebular": torch.einsum("...m,...u,...a->...mua", gas, log_u, young).flatten(-3),
         }
 
-    def rest_luminosity(self, state: dict[str, Tensor], pixels: slice | None = None) -> Tensor:
+    def rest_luminosity(
+        self, state: dict[str, Tensor], pixels: slice | None = None, factor: Tensor | None = None
+    ) -> Tensor:
         """Attenuated luminosity per solar mass formed, Lsun/angstrom, ``(*batch, rest)``.
 
         Arguments:
             state: See the class; tensors of one shape.
             pixels: Part of the rest-frame grid; all of it when left out.
+            factor: Multiplies each spectrum, ``(*batch,)``.
         """
         pixels = slice(0, REST_SIZE) if pixels is None else pixels
         tables = self.templates
         dtype = self._old_basis.dtype
+        # Spectra are linear in the weights: scaling these costs nothing.
+        scale = 1.0 if factor is None else factor[..., None]
 
         def coefficients(name: str, weight: Tensor) -> Tensor:
             table = getattr(tables, f"{name}_coefficients")
-            return weight.to(dtype) @ table.reshape(-1, table.shape[-1])
+            return (weight * scale).to(dtype) @ table.reshape(-1, table.shape[-1])
 
         parts = {name: coefficients(name, w) for name, w in self._weights(state).items()}
         old = parts["stellar"] @ self._old_basis[:, pixels]
         young = torch.cat([parts["young"], parts["nebular"]], -1) @ self._young_basis[:, pixels]
         slope = state["dust_slope"].to(dtype)[..., None]
-        scale = (-0.4 * math.log(10.0)) * state["dust_av"].to(dtype)[..., None]
-        depth = torch.exp(slope * self._log_wave_5500[pixels]) * self._calzetti[pixels] * scale
-        return old * torch.exp(depth) + young * torch.exp(BIRTH_CLOUD_RATIO * depth)
+        dimming = (-0.4 * math.log(10.0)) * state["dust_av"].to(dtype)[..., None]
+        curve = torch.addcmul(self._log_calzetti[pixels], slope, self._log_wave_5500[pixels])
+        depth = curve.exp() * dimming
+        return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
 
     def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
         """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""
@@ -220,19 +226,20 @@ class StellarPopulationModel(nn.Module):
 
     def _observe(self, state: dict[str, Tensor], excess: Tensor | None) -> Tensor:
         window, redshift = self.window, state["redshift"]
+        factor = self.flux_factor(state)
         first, shift = window.locate(redshift)
         if bool((redshift == redshift[0]).all()):
-            light = self.rest_luminosity(state, slice(int(first[0]), int(first[0]) + window.size))
+            pixels = slice(int(first[0]), int(first[0]) + window.size)
+            light = self.rest_luminosity(state, pixels, factor)
             shift = shift[:1]
         else:
-            everything = self.rest_luminosity(state, slice(None))
+            everything = self.rest_luminosity(state, slice(None), factor)
             columns = first[:, None] + torch.arange(window.size, device=first.device)
             light = everything.gather(-1, columns)
-        light = light * window.taper.to(light.dtype)
         variance = state["velocity_dispersion"].to(light.dtype) ** 2
         excess = None if excess is None else excess.to(light.dtype)
-        moved = broaden_and_shift(light, variance, shift, REST_STEP, excess)
-        return window.sample(moved) * self.flux_factor(state).to(light.dtype)[:, None]
+        moved = broaden_and_shift(window.taper(light), variance, shift, REST_STEP, excess)
+        return window.sample(moved)
 
     # -- read-outs ----------------------------------------------------------------------------
 
