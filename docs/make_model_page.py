@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acie import engine
+from acie import quality, refinement
 from acie.observation import WAVELENGTH
 from acie.physics import StellarPopulationModel
 from acie.results import QualityFlag
@@ -24,6 +24,7 @@ from acie.simulation import (
     NoiseModel,
     build_galaxy_scm,
     load_relations,
+    published_log_mass,
 )
 from acie.simulation.galaxy import ALIASES
 
@@ -77,6 +78,7 @@ Because noise is held fixed, an action moves all descendants along their relatio
 effect along some paths only, keep descendants with `hold`; see
 [counterfactuals.md](counterfactuals.md).
 """
+
 
 def _number(value: float) -> str:
     return re.sub(r"e([+-])0*", lambda match: "e" + match[1].strip("+"), f"{value:.3g}")
@@ -193,10 +195,11 @@ unreliable. It is computed for every galaxy. It judges the agreement of the adap
 *this* model's likelihood; it does not say that the model is right (see `POOR_FIT` and
 `OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
 
-A galaxy gets a second, longer refinement when its efficiency is below {engine.HARD:g}, or when
+A galaxy gets a second, longer refinement when its efficiency is below {refinement.HARD:g}, or when
 its residuals are correlated: when their robust standard deviation in bins of five pixels, in units
 of the stated errors (the misfit, about 1 for a good fit), exceeds that of single pixels by more
-than the factor {engine.MISFIT:g}. The log likelihood of the second refinement is then divided by
+than the factor {refinement.MISFIT:g}. The log likelihood of the second refinement is then divided
+by
 that ratio squared, so that correlated misfits do not pass for information; intervals get wider.
 Its `confidence` is that of the second refinement.
 """
@@ -211,15 +214,15 @@ def _flag_comments() -> dict[str, str]:
 
 def _quality() -> str:
     comments = _flag_comments()
-    low, high = engine.PUBLISHED_LOG_MASS
+    low, high = published_log_mass()
     extra = {
-        "LOW_CONFIDENCE": f"Threshold: {engine.LOW_CONFIDENCE:g}.",
-        "POOR_FIT": f"Raised when the misfit, described above, exceeds {engine.POOR_FIT:g}.",
+        "LOW_CONFIDENCE": f"Threshold: {quality.LOW_CONFIDENCE:g}.",
+        "POOR_FIT": f"Raised when the misfit, described above, exceeds {quality.POOR_FIT:g}.",
         "OUT_OF_DISTRIBUTION": "Judged by the encoder: the chi-square of the projection, or the "
         "distance of the features, is beyond the training population.",
-        "LOW_SNR": f"Threshold: {engine.LOW_SNR:g}.",
-        "EXTRAPOLATED": "Version 1 looks at the factual stellar mass only: raised when the median "
-        f"of log10 is outside {low:g} to {high:g}. The counterfactual state is not looked at.",
+        "LOW_SNR": f"Threshold: {quality.LOW_SNR:g}.",
+        "EXTRAPOLATED": "Raised when the median of log10 stellar mass, of the factual or of the "
+        f"counterfactual world, is outside {low:g} to {high:g}, where most sources stop.",
     }
     rows = ["| bit | name | meaning |", "|--:|---|---|"]
     for flag in _members(QualityFlag):

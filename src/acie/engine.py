@@ -15,48 +15,16 @@ from torch import Tensor
 
 from acie.bundle import ModelBundle
 from acie.errors import ConflictingInterventions, MissingRedshift
-from acie.inference import AdaptiveImportanceSampler, LogTarget, RefinementConfig
+from acie.inference import RefinementConfig
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
-from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
+from acie.quality import extrapolated, posterior_quality
+from acie.refinement import PosteriorRefiner
+from acie.results import Abduction, CounterfactualResult, PosteriorSamples
 from acie.scm import Intervention, describe, parse_interventions
-from acie.simulation import (
-    LATENT_NAMES,
-    SPECTRAL_NAMES,
-    NoiseModel,
-    SpectrumLikelihood,
-    build_galaxy_scm,
-)
+from acie.simulation import SPECTRAL_NAMES, NoiseModel, build_galaxy_scm
 
-#: Below this importance efficiency posterior and likelihood disagree.
-LOW_CONFIDENCE = 0.01
-#: Above this robust standard deviation of the standardised residuals the model does not fit.
-POOR_FIT = 1.6
-LOW_SNR = 3.0
-#: Galaxies below this efficiency after the short refinement get the long one.
-HARD = 0.05
-#: Residuals in bins of 5 pixels may exceed those of single pixels, in units of their stated
-#: errors, by this factor before the errors are inflated by it.
-MISFIT = 1.2
-_SHORT = RefinementConfig(first=192, rounds=(192, 192), components=1)
-_LONG = RefinementConfig(first=512, rounds=(384,) * 6, components=2)
-#: log10 stellar mass supported by the publications of most mechanisms.
-PUBLISHED_LOG_MASS = (8.5, 11.9)
-
-
-class _Proposal:
-    """The spectral factor of the amortised posterior, for one batch of features."""
-
-    def __init__(self, engine: "CounterfactualEngine", features: Tensor) -> None:
-        self._flow = engine.bundle.estimator.spectral
-        self._features = features
-
-    def sample_and_log_prob(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x, log_q = self._flow.sample_and_log_prob(count, self._features, generator)
-        return x.double(), log_q.double()
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        return self._flow.log_prob(x.float(), self._features).double()
+_CAUSES = (*SPECTRAL_NAMES, "tau")
 
 
 class CounterfactualEngine:
@@ -65,8 +33,8 @@ class CounterfactualEngine:
     Arguments:
         bundle: A trained model.
         noise_model: How measured spectra differ from perfect ones.
-        refinement: Draws spent on the exact likelihood; left out, a short refinement, and a long
-            one for the galaxies that need it.
+        refinement: Draws spent on the exact likelihood; left out, about twice the number asked
+            for, and many more on the galaxies that need it.
     """
 
     def __init__(
@@ -79,8 +47,9 @@ class CounterfactualEngine:
         self.physics = StellarPopulationModel(bundle.templates)
         self.scm = build_galaxy_scm(self.physics)
         self.noise_model = NoiseModel() if noise_model is None else noise_model
-        self.sampler = AdaptiveImportanceSampler(refinement or _SHORT)
-        self.deep_sampler = AdaptiveImportanceSampler(refinement or _LONG)
+        self._refiner = PosteriorRefiner(
+            bundle, self.physics, self.scm, self.noise_model, refinement
+        )
 
     @classmethod
     def load(cls, name_or_path: str | Path = "galaxy-v1") -> "CounterfactualEngine":
@@ -110,56 +79,18 @@ class CounterfactualEngine:
         observation = observation.batched()
         self._check_redshift(observation.redshift)
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        encoding = self.bundle.encoder.encode(observation)
-        features = self.bundle.encoder.standardise(encoding.features).float()
-        x, efficiency, fit, excess = self._refine(
-            observation, features, self.sampler, num_samples, generator
+        encoder = self.bundle.encoder
+        encoding = encoder.encode(observation)
+        features = encoder.standardise(encoding.features).float()
+        refined = self._refiner.run(observation, features, num_samples, generator)
+        outlier = encoder.misfit_of(encoding).is_outlier
+        return PosteriorSamples(
+            values=refined.values,
+            spectra=self._spectra(refined.values, observation),
+            confidence=refined.efficiency,
+            quality=posterior_quality(observation, refined, outlier),
+            fit=refined.fit,
         )
-        hard = (efficiency < HARD) | (excess > MISFIT)
-        if bool(hard.any()):
-            # Galaxies on which the amortised posterior misleads, or whose residuals are
-            # correlated, get a longer adaptation, with errors inflated by the correlation.
-            part = self._refine(
-                observation[hard],
-                features[hard],
-                self.deep_sampler,
-                num_samples,
-                generator,
-                inflation=torch.where(excess > MISFIT, excess, 1.0)[hard],
-            )
-            x[:, hard], efficiency[hard], fit[hard] = part[:3]
-        redshift = observation.redshift
-        latent, _ = self._latent(x, redshift, generator)
-        values = self._state(x, latent, redshift, generator)
-        spectra = self.physics(values, self.physics.lsf_excess(redshift, observation.lsf))
-        outlier = self.bundle.encoder.misfit_of(encoding).is_outlier
-        quality = self._quality(observation, efficiency, fit, outlier, values)
-        return PosteriorSamples(values, spectra, efficiency, quality, fit)
-
-    def _refine(
-        self,
-        observation: Observation,
-        features: Tensor,
-        sampler: AdaptiveImportanceSampler,
-        num_samples: int,
-        generator: torch.Generator,
-        inflation: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Refined draws ``(sample, batch, dim)``, and of each galaxy three figures, ``(batch,)``.
-
-        They are efficiency, misfit of the best draw, and by how much binning raises the misfit.
-        """
-        redshift = observation.redshift
-        likelihood = SpectrumLikelihood(observation, self.noise_model, inflation)
-        excess = self.physics.lsf_excess(redshift, observation.lsf)
-        target = self._log_target(redshift, likelihood, excess, generator)
-        found = sampler.run(target, _Proposal(self, features), num_samples, generator)
-        best = found.samples[found.log_target.argmax(0), torch.arange(len(redshift))][None]
-        latent, _ = self._latent(best, redshift, generator)
-        values, _ = self._unconstrained(best, latent, redshift)
-        binned, single = likelihood.misfit(self.physics(values, excess))
-        ratio = binned / single
-        return found.samples, found.efficiency, binned[0].double(), ratio[0].double()
 
     def abduct(
         self,
@@ -214,14 +145,15 @@ class CounterfactualEngine:
         factual = abduction.posterior
         names = self.check_hold(actions, hold)
         values = self.scm.predict(abduction.noise, factual.values, actions, names)
-        if all(values[name] is factual.values[name] for name in (*SPECTRAL_NAMES, "tau")):
+        if all(values[name] is factual.values[name] for name in _CAUSES):
             # No cause of the spectrum moved: the effect is exactly zero, not zero to rounding.
             change = torch.zeros_like(factual.spectra)
         else:
-            excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
-            change = self.physics(values, excess) - factual.spectra
+            change = self._spectra(values, observation) - factual.spectra
         text = tuple(describe(action, name) for name, action in actions.items())
-        return CounterfactualResult(observation, abduction, text, values, change)
+        return CounterfactualResult(
+            observation, abduction, text, values, change, extrapolated(values)
+        )
 
     def counterfactual(
         self,
@@ -264,72 +196,18 @@ class CounterfactualEngine:
         remedy = "This model covers galaxies of that range only."
         self.scm.variables["redshift"].check(redshift, remedy=remedy)
 
-    def _latent(
-        self, x: Tensor, redshift: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        x_l, log_q = self.bundle.estimator.sample_latent(x.float(), redshift.float(), generator)
-        return x_l.double(), log_q.double()
-
-    def _unconstrained(
-        self, x: Tensor, x_l: Tensor, redshift: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        return self.scm.from_unconstrained(
-            torch.cat([x, x_l], -1),
-            (*SPECTRAL_NAMES, *LATENT_NAMES),
-            {"redshift": redshift.double().expand(x.shape[:-1])},
-        )
-
-    def _log_target(
-        self,
-        redshift: Tensor,
-        likelihood: SpectrumLikelihood,
-        excess: Tensor,
-        generator: torch.Generator,
-    ) -> LogTarget:
-        """Log posterior density of the spectral variables, up to a constant.
-
-        The prior of the spectral variables alone is p(x_s, x_l) / p(x_l | x_s) at any x_l
-        (Besag 1989, Biometrika 76, 183); the conditional is the learned latent factor. The
-        binary variable is summed over.
-        """
-
-        def log_target(x: Tensor) -> Tensor:
-            x_l, log_q = self._latent(x, redshift, generator)
-            values, log_det = self._unconstrained(x, x_l, redshift)
-            prior = torch.logsumexp(self.scm.enumerate_binary(values, "quenched"), 0)
-            return prior - log_det - log_q + likelihood(self.physics(values, excess))
-
-        return log_target
-
-    def _state(
-        self, x: Tensor, x_l: Tensor, redshift: Tensor, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        values, _ = self._unconstrained(x, x_l, redshift)
-        odds = self.scm.enumerate_binary(values, "quenched")
-        probability = torch.sigmoid(odds[1] - odds[0])
-        uniform = torch.rand(probability.shape, generator=generator, dtype=probability.dtype)
-        values["quenched"] = (uniform < probability).to(probability.dtype)
-        return self.scm.complete(values)
-
-    def _quality(
-        self,
-        observation: Observation,
-        efficiency: Tensor,
-        fit: Tensor,
-        outlier: Tensor,
-        values: dict[str, Tensor],
-    ) -> Tensor:
-        mass = torch.log10(values["stellar_mass"]).median(0).values
-        low, high = PUBLISHED_LOG_MASS
-        flags = {
-            QualityFlag.LOW_CONFIDENCE: efficiency < LOW_CONFIDENCE,
-            QualityFlag.POOR_FIT: ~(fit < POOR_FIT),
-            QualityFlag.OUT_OF_DISTRIBUTION: outlier,
-            QualityFlag.LOW_SNR: observation.signal_to_noise < LOW_SNR,
-            QualityFlag.EXTRAPOLATED: (mass < low) | (mass > high),
-            QualityFlag.MASKED: (observation.ivar > 0).float().mean(-1) < 0.5,
-        }
-        quality = observation.quality.clone()
-        for flag, raised in flags.items():
-            quality |= raised.long() * int(flag)
-        return quality
+    def _spectra(self, values: Mapping[str, Tensor], observation: Observation) -> Tensor:
+        """Model spectra ``(sample, batch, wave)``; equal neighbours are computed once."""
+        causes = {name: values[name] for name in (*_CAUSES, "redshift")}
+        samples = values["redshift"].shape[0]
+        excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
+        galaxies = []
+        for index in range(len(observation)):
+            own = {name: value[:, index] for name, value in causes.items()}
+            stacked = torch.stack(list(own.values()))
+            first = torch.ones(samples, dtype=torch.bool, device=stacked.device)
+            first[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
+            distinct = {name: value[first][:, None] for name, value in own.items()}
+            spectra = self.physics(distinct, excess[index : index + 1])
+            galaxies.append(spectra[first.cumsum(0) - 1])
+        return torch.cat(galaxies, 1)

@@ -90,6 +90,7 @@ class CounterfactualResult:
         actions: The interventions as text.
         values: Every variable in the counterfactual world, each ``(sample, batch)``.
         change: Counterfactual minus factual model spectrum, ``(sample, batch, wave)``.
+        flags: Bits of :class:`QualityFlag` that the counterfactual world adds, ``(batch,)``.
     """
 
     observation: Observation
@@ -97,6 +98,7 @@ class CounterfactualResult:
     actions: tuple[str, ...]
     values: dict[str, Tensor]
     change: Tensor
+    flags: Tensor
 
     @property
     def worlds(self) -> Tensor:
@@ -117,7 +119,8 @@ class CounterfactualResult:
     @property
     def quality(self) -> tuple[QualityFlag, ...]:
         """One flag per galaxy."""
-        return tuple(QualityFlag(int(bits)) for bits in self.abduction.posterior.quality)
+        quality = self.abduction.posterior.quality | self.flags
+        return tuple(QualityFlag(int(bits)) for bits in quality)
 
     def effect(self, name: str) -> Tensor:
         """Counterfactual minus factual, of a variable ``(sample, batch)`` or of ``flux``."""

@@ -73,6 +73,17 @@ class _FlowDistribution:
         white = (self._tri @ centred.unsqueeze(-1)).squeeze(-1)
         return self._flow.log_prob(white) + self._ladj
 
+    def sample_and_log_prob(
+        self, num_samples: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw ``(sample, batch, dim)`` and the log density ``(sample, batch)`` of each draw."""
+        # zuko would draw from the global state, hence the base noise is drawn here.
+        shape = (num_samples, *self._loc.shape)
+        noise = torch.randn(
+            shape, generator=generator, device=generator.device, dtype=self._loc.dtype
+        )
+        return self.push(noise.to(self._loc.device))
+
     def push(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Map standard normal noise ``(sample, batch, dim)`` to draws and their log density."""
         white, ladj = self._flow.transform.inv.call_and_ladj(noise)
@@ -213,11 +224,4 @@ class PosteriorFlow(nn.Module):
         self, num_samples: int, context: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Draw ``(sample, batch, dim)`` and the log density ``(sample, batch)`` of each draw."""
-        # zuko would draw from the global state, hence the base noise is drawn here.
-        noise = torch.randn(
-            (num_samples, context.shape[0], self.dim),
-            generator=generator,
-            device=generator.device,
-            dtype=self.x_mean.dtype,
-        )
-        return self(context).push(noise.to(context.device))
+        return self(context).sample_and_log_prob(num_samples, generator)

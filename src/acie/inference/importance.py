@@ -83,6 +83,7 @@ class ImportanceResult:
 
     Arguments:
         samples: Equally weighted posterior draws, ``(num_samples, batch, dim)``.
+        index: Which of ``draws`` each sample is, ascending, ``(num_samples, batch)``.
         log_target: Log target at ``samples``, ``(num_samples, batch)``.
         efficiency: Effective sample size over number of draws of the last round, under the
             deterministic-mixture weights, ``(batch,)`` in [0, 1]. The effective size of all
@@ -97,6 +98,7 @@ class ImportanceResult:
     """
 
     samples: Tensor
+    index: Tensor
     log_target: Tensor
     efficiency: Tensor
     amortised_efficiency: Tensor
@@ -199,6 +201,7 @@ def _summarise(
     index = systematic_resample(torch.where(lost, fallback, weights), num_samples, generator)
     return ImportanceResult(
         samples=x.gather(0, index.unsqueeze(-1).expand(-1, -1, x.shape[-1])),
+        index=index,
         log_target=target.gather(0, index),
         efficiency=(torch.minimum(final, pooled) / last).clamp(0.0, 1.0),
         amortised_efficiency=amortised.clamp(0.0, 1.0),

@@ -167,9 +167,7 @@ class StructuralCausalModel(nn.Module):
             for name, mechanism in self.mechanisms.items()
             if mechanism.noise_law is not None and (chosen is None or name in chosen)
         ]
-        shape = torch.broadcast_shapes(*(value.shape for value in state.values()))
-        first = next(iter(state.values()))
-        total = torch.zeros(shape, dtype=first.dtype, device=first.device)
+        total = torch.zeros_like(next(iter(state.values())))
         for term in terms:
             total = total + term
         return total
@@ -289,8 +287,15 @@ class StructuralCausalModel(nn.Module):
                 stale.add(key)
         state = {key: value for key, value in values.items() if key not in stale}
         like = next(iter(state.values()))
-        settings = (torch.full_like(like, setting) for setting in (0.0, 1.0))
-        return torch.stack([self.log_prob({**state, name: setting}) for setting in settings])
+        settings = torch.tensor([0.0, 1.0], dtype=like.dtype, device=like.device)
+        state = self.complete({**state, name: settings.reshape(2, *[1] * like.ndim)})
+        touched = {
+            key
+            for key in self.mechanisms
+            if key in stale or not stale.isdisjoint(self.graph.parents(key))
+        }
+        common = self.log_prob(state, set(self.mechanisms) - touched)
+        return common + self.log_prob(state, touched)
 
     def to_unconstrained(self, values: State, names: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Physical values to real numbers, bounds that depend on parents included.

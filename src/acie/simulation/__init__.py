@@ -10,9 +10,10 @@ __all__ = [
     "SurveyConfig",
     "build_galaxy_scm",
     "load_relations",
+    "published_log_mass",
 ]
 
 from acie.simulation.galaxy import LATENT_NAMES, SPECTRAL_NAMES, build_galaxy_scm
 from acie.simulation.noise import NoiseModel, SpectrumLikelihood
-from acie.simulation.relations import load_relations
+from acie.simulation.relations import load_relations, published_log_mass
 from acie.simulation.simulator import SimulatedSet, Simulator, SurveyConfig

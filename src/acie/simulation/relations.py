@@ -4,7 +4,7 @@ Masses are in solar masses, rates in solar masses per year, ages in Gyr. Every f
 dictionary of parent values first and its section of ``relations.toml`` second.
 """
 
-__all__ = ["load_relations"]
+__all__ = ["load_relations", "published_log_mass"]
 
 import math
 import tomllib
@@ -36,6 +36,19 @@ def load_relations(path: str | Path | None = None) -> dict[str, dict[str, Any]]:
         for name, section in tomllib.loads(Path(path).read_text("utf-8")).items():
             table[name] = {**table.get(name, {}), **section}
     return table
+
+
+def published_log_mass(
+    table: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[float, float]:
+    """The range of log10 stellar mass that the sources of most mechanisms support.
+
+    It is the median of the ranges stated in the table, because each source stops elsewhere.
+    """
+    table = load_relations() if table is None else table
+    ranges = [section["range"] for section in table.values() if "range" in section]
+    low, high = (sorted(edge)[len(ranges) // 2] for edge in zip(*ranges, strict=True))
+    return low, high
 
 
 def moster2013_log_mass(v: State, c: Coefficients) -> Tensor:
