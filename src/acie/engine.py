@@ -86,7 +86,7 @@ class CounterfactualEngine:
         outlier = encoder.misfit_of(encoding).is_outlier
         return PosteriorSamples(
             values=refined.values,
-            spectra=self._spectra(refined.values, observation),
+            spectra=refined.spectra,
             confidence=refined.efficiency,
             quality=posterior_quality(observation, refined, outlier),
             fit=refined.fit,

@@ -25,6 +25,7 @@ HARD = 0.05
 MISFIT = 1.2
 #: Galaxies refined together; bounds the memory of a long list.
 _GROUP = 8
+_ROWS = 128
 _LONG = RefinementConfig(first=512, rounds=(384,) * 6, components=2)
 
 
@@ -34,12 +35,14 @@ class RefinedPosterior:
 
     Arguments:
         values: Every variable of the model, each ``(sample, batch)``.
+        spectra: Model spectra, ``(sample, batch, wave)``.
         efficiency: Importance-sampling efficiency, ``(batch,)``.
         fit: Robust standard deviation of the best draw's residuals in bins of 5, ``(batch,)``.
         correlation: That of bins over that of single pixels, ``(batch,)``.
     """
 
     values: dict[str, Tensor]
+    spectra: Tensor
     efficiency: Tensor
     fit: Tensor
     correlation: Tensor
@@ -64,7 +67,15 @@ class _Target:
     """Log posterior density of the spectral variables, up to a constant.
 
     With x_l drawn from the learned conditional q(x_l | x_s), the weight of the pair is
-    p(x_s, x_l) L(x_s) / q(x_s) q(x_l | x_s). The binary variable is summed over.
+    p(x_s, x_l) L(x_s) / q(x_s) q(x_l | x_s). The binary variable is summed over. Latent draws and
+    spectra are kept, so that the draws that are chosen in the end need no second computation.
+
+    Arguments:
+        refiner: Holds the models.
+        observation: One batch.
+        inflation: See :class:`SpectrumLikelihood`.
+        evaluations: Draws that will be asked for.
+        generator: Source of all randomness.
     """
 
     def __init__(
@@ -72,26 +83,39 @@ class _Target:
         refiner: "PosteriorRefiner",
         observation: Observation,
         inflation: Tensor | None,
+        evaluations: int,
         generator: torch.Generator,
     ) -> None:
         self._refiner, self._generator = refiner, generator
         self._redshift = observation.redshift
         self._excess = refiner.physics.lsf_excess(observation.redshift, observation.lsf)
         self.likelihood = SpectrumLikelihood(observation, refiner.noise_model, inflation)
+        shape = (evaluations, *observation.flux.shape)
+        self._spectra = torch.empty(shape, dtype=torch.float32)
         self._latent: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
         estimator = self._refiner.bundle.estimator
         x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
+        done = sum(len(latent) for latent in self._latent)
         self._latent.append(x_l.double())
         values, log_det = self._values(x, x_l.double())
         prior = torch.logsumexp(self._refiner.scm.enumerate_binary(values, "quenched"), 0)
-        return prior - log_det - log_q.double() + self.likelihood(self.spectra(values))
+        likelihood = torch.empty_like(prior)
+        for galaxy in range(x.shape[1]):
+            one = self.likelihood[galaxy]
+            # Few rows at a time: their spectra are still in the cache when they are compared.
+            for rows in torch.arange(len(x)).split(_ROWS):
+                part = {name: value[rows, galaxy, None] for name, value in values.items()}
+                spectra = self._refiner.physics(part, self._excess[galaxy, None])
+                likelihood[rows, galaxy] = one(spectra)[:, 0]
+                self._spectra[done + rows, galaxy] = spectra[:, 0]
+        return prior - log_det - log_q.double() + likelihood
 
-    def spectra(self, values: dict[str, Tensor]) -> Tensor:
-        """Model spectra, ``(sample, batch, wave)``."""
-        return self._refiner.physics(values, self._excess)
+    def spectra(self, index: Tensor) -> Tensor:
+        """Spectra of the draws ``index`` ``(sample, batch)``, ``(sample, batch, wave)``."""
+        return self._spectra[index, torch.arange(index.shape[1])]
 
     def state(self, x: Tensor, index: Tensor) -> dict[str, Tensor]:
         """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""
@@ -182,6 +206,7 @@ class PosteriorRefiner:
             )
             for name, value in again.values.items():
                 found.values[name][:, one] = value
+            found.spectra[:, one] = again.spectra
             found.efficiency[one], found.fit[one] = again.efficiency, again.fit
         return found
 
@@ -194,16 +219,19 @@ class PosteriorRefiner:
         generator: torch.Generator,
         inflation: Tensor | None = None,
     ) -> RefinedPosterior:
-        target = _Target(self, observation, inflation, generator)
+        target = _Target(self, observation, inflation, config.evaluations, generator)
         proposal = _Proposal(self.bundle.estimator.spectral, features)
         found = AdaptiveImportanceSampler(config).run(target, proposal, num_samples, generator)
         values = target.state(found.samples, found.index)
-        best = found.log_target.argmax(0)[None]
-        at_best = {name: value.gather(0, best) for name, value in values.items()}
-        binned, single = target.likelihood.misfit(target.spectra(at_best))
-        ratio = binned / single
-        values = {name: value.clone() for name, value in values.items()}
-        return RefinedPosterior(values, found.efficiency, binned[0].double(), ratio[0].double())
+        best = found.index.gather(0, found.log_target.argmax(0)[None])
+        binned, single = target.likelihood.misfit(target.spectra(best))
+        return RefinedPosterior(
+            values={name: value.clone() for name, value in values.items()},
+            spectra=target.spectra(found.index),
+            efficiency=found.efficiency,
+            fit=binned[0].double(),
+            correlation=(binned / single)[0].double(),
+        )
 
 
 def _short(num_samples: int) -> RefinementConfig:
@@ -216,7 +244,8 @@ def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:
         return parts[0]
     names = parts[0].values
     values = {name: torch.cat([part.values[name] for part in parts], 1) for name in names}
+    spectra = torch.cat([part.spectra for part in parts], 1)
     columns = ("efficiency", "fit", "correlation")
     return RefinedPosterior(
-        values, *(torch.cat([getattr(part, name) for part in parts]) for name in columns)
+        values, spectra, *(torch.cat([getattr(part, name) for part in parts]) for name in columns)
     )

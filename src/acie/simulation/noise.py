@@ -2,6 +2,7 @@
 
 __all__ = ["NoiseModel", "SpectrumLikelihood"]
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -32,10 +33,15 @@ class NoiseModel:
     template_error_outside: float = 0.03
     scale_dof: float = 20.0
 
-    def polynomials(self) -> Tensor:
-        """Chebyshev polynomials over the pixels, shape ``(term, wave)``."""
+    def polynomials(self, terms: int | None = None) -> Tensor:
+        """Chebyshev polynomials over the pixels, shape ``(term, wave)``.
+
+        Arguments:
+            terms: How many; those of the calibration when left out.
+        """
         x = np.linspace(-1.0, 1.0, WAVELENGTH.size)
-        rows = np.polynomial.chebyshev.chebvander(x, self.calibration_terms - 1).T
+        count = self.calibration_terms if terms is None else terms
+        rows = np.polynomial.chebyshev.chebvander(x, count - 1).T
         return torch.as_tensor(rows.copy()).float()
 
     def relative_error(self, redshift: Tensor) -> Tensor:
@@ -94,13 +100,22 @@ class SpectrumLikelihood:
         self.flux = observation.flux.float()
         self.ivar = observation.ivar.float()
         self._relative = self.ivar * noise.relative_error(observation.redshift) ** 2
-        self._power = 1.0 if inflation is None else inflation.double() ** -2
+        power = torch.ones(len(self.flux)) if inflation is None else inflation**-2
+        self._power = power.double()
         self.count = (self.ivar > 0).sum(-1).double()
         self.basis = noise.polynomials()
-        terms = self.basis.shape[0]
-        row, column = torch.tril_indices(terms, terms)
-        self._pairs = (row, column)
-        self._products = self.basis[row] * self.basis[column]
+        # T_i T_j = (T_(i+j) + T_|i-j|) / 2: the products need few sums over the pixels.
+        degree = torch.arange(noise.calibration_terms)
+        self._sum = degree[:, None] + degree
+        self._difference = (degree[:, None] - degree).abs()
+        self._powers = noise.polynomials(2 * noise.calibration_terms - 1)
+
+    def __getitem__(self, galaxy: int) -> "SpectrumLikelihood":
+        """The likelihood of one galaxy of the batch, which keeps its axis."""
+        one = copy.copy(self)
+        for name in ("flux", "ivar", "_relative", "_power", "count"):
+            setattr(one, name, getattr(self, name)[galaxy : galaxy + 1])
+        return one
 
     def __call__(self, model: Tensor) -> Tensor:
         """Log likelihood up to a constant per galaxy.
@@ -112,14 +127,15 @@ class SpectrumLikelihood:
             Shape ``(sample, batch)``, double precision.
         """
         weight, log_damping = self._weight(model)
-        projected, gram = self._moments(model, weight)
+        residual = self.flux - model
+        weighted = weight * residual
+        projected, gram = self._moments(model, weight, weighted)
+        # The template error bounds w f^2, so this difference keeps its digits in single
+        # precision however bright the model is.
+        chi2 = (weighted * residual).sum(-1).double()
         factor = torch.linalg.cholesky(gram)
-        mean = torch.cholesky_solve(projected[..., None], factor)[..., 0]
-        # The residual after calibration, not a difference of two large sums: for a model much
-        # brighter than the data that difference loses all its digits in single precision.
-        left = self.flux - model * (1.0 + mean.to(model.dtype) @ self.basis)
-        chi2 = (weight * left * left).sum(-1).double()
-        chi2 = chi2 + mean.square().sum(-1) / self.noise.calibration**2
+        half = torch.linalg.solve_triangular(factor, projected[..., None], upper=False)[..., 0]
+        chi2 = (chi2 - half.square().sum(-1)).clamp(min=0.0)
         log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + log_damping
         dof = self.noise.scale_dof
         log_likelihood = -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
@@ -127,24 +143,21 @@ class SpectrumLikelihood:
 
     def _weight(self, model: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse variances and the log determinant of the covariance, up to a constant."""
-        growth = 1.0 + self._relative * model.square()
+        growth = torch.addcmul(self._relative.new_ones(()), self._relative, model.square())
         return self.ivar / growth, growth.log().sum(-1).double()
 
-    def _moments(self, model: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        part = weight * model
-        projected = ((part * (self.flux - model)) @ self.basis.T).double()
-        packed = ((part * model) @ self._products.T).double()
-        terms = self.basis.shape[0]
-        gram = packed.new_zeros((*packed.shape[:-1], terms, terms))
-        row, column = self._pairs
-        gram[..., row, column] = packed
-        gram[..., column, row] = packed
-        prior = torch.eye(terms, dtype=gram.dtype) / self.noise.calibration**2
+    def _moments(self, model: Tensor, weight: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
+        """D^T W r, ``(*, term)``, and M, ``(*, term, term)``."""
+        projected = ((weighted * model) @ self.basis.T).double()
+        sums = ((weight * model.square()) @ self._powers.T).double()
+        gram = 0.5 * (sums[..., self._sum] + sums[..., self._difference])
+        prior = torch.eye(len(self.basis), dtype=gram.dtype) / self.noise.calibration**2
         return projected, gram + prior
 
     def calibration(self, model: Tensor) -> Tensor:
         """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
-        projected, gram = self._moments(model, self._weight(model)[0])
+        weight = self._weight(model)[0]
+        projected, gram = self._moments(model, weight, weight * (self.flux - model))
         mean = torch.linalg.solve(gram, projected[..., None])[..., 0]
         return 1.0 + mean.float() @ self.basis
 
