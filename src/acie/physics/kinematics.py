@@ -58,11 +58,11 @@ def broaden_and_shift(
     transform = torch.fft.rfft(spectrum) * phase
     exponent = (-0.5 / (LIGHT_KM_S * step) ** 2) * omega**2
 
-    def broadened(variance: Tensor) -> Tensor:
-        return torch.fft.irfft(transform * torch.exp(variance[..., None] * exponent), n=size)
+    def broadened(transform: Tensor, variance: Tensor) -> Tensor:
+        return transform * torch.exp(variance[..., None] * exponent)
 
     if excess_km2_s2 is None:
-        return broadened(variance_km2_s2)
+        return torch.fft.irfft(broadened(transform, variance_km2_s2), n=size)
     least, most = excess_km2_s2.amin(-1), excess_km2_s2.amax(-1)
     low = (variance_km2_s2 + least).clamp(min=0.0)
     high = (variance_km2_s2 + most).clamp(min=0.0)
@@ -73,4 +73,6 @@ def broaden_and_shift(
         span, above = high - low, excess_km2_s2 + (variance_km2_s2 - low)[..., None]
     # Where the two widths are equal any share will do.
     share = (above / span.clamp(min=1e-3)[..., None]).clamp(0.0, 1.0)
-    return torch.lerp(broadened(low), broadened(high), share)
+    narrow = broadened(transform, low)
+    wide = broadened(narrow, span)
+    return torch.lerp(torch.fft.irfft(narrow, n=size), torch.fft.irfft(wide, n=size), share)

@@ -113,15 +113,18 @@ class StellarPopulationModel(nn.Module):
 
     # -- light --------------------------------------------------------------------------------
 
-    def _weights(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Template weights per solar mass formed; double precision until they are combined."""
+    def _weights(
+        self, state: dict[str, Tensor], factor: Tensor | float = 1.0
+    ) -> dict[str, Tensor]:
+        """Template weights per solar mass formed times ``factor``, in the templates' precision."""
         tables = self.templates
-        masses = self.bin_masses(state["age"], state["tau"])
-        metal = linear_weights(state["metallicity"], tables.metallicity.to(masses.dtype))
+        share = tables.birth_cloud_share
+        # Masses of bins are differences, hence of the state's precision until here.
+        masses = (self.bin_masses(state["age"], state["tau"]) * factor).to(share.dtype)
+        metal = linear_weights(state["metallicity"].to(share.dtype), tables.metallicity)
         gas_z = SOLAR_METALLICITY * 10.0 ** (state["gas_metallicity"] - SOLAR_OXYGEN)
-        gas = linear_weights(gas_z, tables.metallicity.to(masses.dtype))
-        log_u = linear_weights(state["ionization_parameter"], tables.log_u.to(masses.dtype))
-        share = tables.birth_cloud_share.to(masses.dtype)
+        gas = linear_weights(gas_z.to(share.dtype), tables.metallicity)
+        log_u = linear_weights(state["ionization_parameter"].to(share.dtype), tables.log_u)
         young = (masses * share)[..., : tables.young_bins]
         outer = metal[..., :, None]
         return {
@@ -144,13 +147,13 @@ class StellarPopulationModel(nn.Module):
         tables = self.templates
         dtype = self._old_basis.dtype
         # Spectra are linear in the weights: scaling these costs nothing.
-        scale = 1.0 if factor is None else factor[..., None]
+        weights = self._weights(state, 1.0 if factor is None else factor[..., None])
 
-        def coefficients(name: str, weight: Tensor) -> Tensor:
+        def coefficients(name: str) -> Tensor:
             table = getattr(tables, f"{name}_coefficients")
-            return (weight * scale).to(dtype) @ table.reshape(-1, table.shape[-1])
+            return weights[name] @ table.reshape(-1, table.shape[-1])
 
-        parts = {name: coefficients(name, w) for name, w in self._weights(state).items()}
+        parts = {name: coefficients(name) for name in weights}
         old = parts["stellar"] @ self._old_basis[:, pixels]
         young = torch.cat([parts["young"], parts["nebular"]], -1) @ self._young_basis[:, pixels]
         slope = state["dust_slope"].to(dtype)[..., None]
