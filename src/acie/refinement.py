@@ -67,7 +67,7 @@ class _Target:
     """Log posterior density of the spectral variables, up to a constant.
 
     With x_l drawn from the learned conditional q(x_l | x_s), the weight of the pair is
-    p(x_s, x_l) L(x_s) / q(x_s) q(x_l | x_s). The binary variable is summed over. Latent draws and
+    p(x_s, x_l) L(x_s) / q(x_s) q(x_l | x_s). The binary variable is summed over. States and
     spectra are kept, so that the draws that are chosen in the end need no second computation.
 
     Arguments:
@@ -92,16 +92,17 @@ class _Target:
         self.likelihood = SpectrumLikelihood(observation, refiner.noise_model, inflation)
         shape = (evaluations, *observation.flux.shape)
         self._spectra = torch.empty(shape, dtype=torch.float32)
-        self._latent: list[Tensor] = []
+        self._states: list[dict[str, Tensor]] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
         estimator = self._refiner.bundle.estimator
         x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
-        done = sum(len(latent) for latent in self._latent)
-        self._latent.append(x_l.double())
         values, log_det = self._values(x, x_l.double())
-        prior = torch.logsumexp(self._refiner.scm.enumerate_binary(values, "quenched"), 0)
+        odds = self._refiner.scm.enumerate_binary(values, "quenched")
+        prior = torch.logsumexp(odds, 0)
+        done = sum(len(state["redshift"]) for state in self._states)
+        self._states.append({**values, "quenched": torch.sigmoid(odds[1] - odds[0])})
         likelihood = torch.empty_like(prior)
         for galaxy in range(x.shape[1]):
             one = self.likelihood[galaxy]
@@ -117,16 +118,16 @@ class _Target:
         """Spectra of the draws ``index`` ``(sample, batch)``, ``(sample, batch, wave)``."""
         return self._spectra[index, torch.arange(index.shape[1])]
 
-    def state(self, x: Tensor, index: Tensor) -> dict[str, Tensor]:
+    def state(self, index: Tensor) -> dict[str, Tensor]:
         """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""
-        latent = torch.cat(self._latent)
-        x_l = latent.gather(0, index[..., None].expand(-1, -1, latent.shape[-1]))
-        values, _ = self._values(x, x_l)
-        odds = self._refiner.scm.enumerate_binary(values, "quenched")
-        probability = torch.sigmoid(odds[1] - odds[0])
-        uniform = torch.rand(probability.shape, generator=self._generator, dtype=probability.dtype)
-        values["quenched"] = (uniform < probability).to(probability.dtype)
-        return self._refiner.scm.complete(values)
+        values = {
+            name: torch.cat([state[name] for state in self._states]).gather(0, index)
+            for name in self._states[0]
+        }
+        shape, dtype = index.shape, values["quenched"].dtype
+        uniform = torch.rand(shape, generator=self._generator, dtype=dtype)
+        values["quenched"] = (uniform < values["quenched"]).to(dtype)
+        return values
 
     def _values(self, x: Tensor, x_l: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         return self._refiner.scm.from_unconstrained(
@@ -222,11 +223,11 @@ class PosteriorRefiner:
         target = _Target(self, observation, inflation, config.evaluations, generator)
         proposal = _Proposal(self.bundle.estimator.spectral, features)
         found = AdaptiveImportanceSampler(config).run(target, proposal, num_samples, generator)
-        values = target.state(found.samples, found.index)
+        values = target.state(found.index)
         best = found.index.gather(0, found.log_target.argmax(0)[None])
         binned, single = target.likelihood.misfit(target.spectra(best))
         return RefinedPosterior(
-            values={name: value.clone() for name, value in values.items()},
+            values=values,
             spectra=target.spectra(found.index),
             efficiency=found.efficiency,
             fit=binned[0].double(),
@@ -235,8 +236,9 @@ class PosteriorRefiner:
 
 
 def _short(num_samples: int) -> RefinementConfig:
-    count = max(64, num_samples // 2)
-    return RefinementConfig(first=count, rounds=(count, max(96, 3 * num_samples // 4)))
+    return RefinementConfig(
+        first=max(64, 5 * num_samples // 8), rounds=(max(64, num_samples),), components=1
+    )
 
 
 def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:

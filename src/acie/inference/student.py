@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acie.inference.weights import effective_sample_size, normalise_log_weights
-
 
 @dataclass(frozen=True)
 class StudentMixture:
@@ -81,7 +79,7 @@ def _mahalanobis(x: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     return white.square().sum(2).permute(2, 0, 1)
 
 
-def temper(log_weights: Tensor, target: float, steps: int = 30) -> tuple[Tensor, Tensor]:
+def temper(log_weights: Tensor, target: float, steps: int = 12) -> tuple[Tensor, Tensor]:
     """Raise weights to the largest power in (0, 1] that keeps the effective size at ``target``.
 
     A covariance from a handful of effective draws is singular; flattened weights give a wider
@@ -90,21 +88,24 @@ def temper(log_weights: Tensor, target: float, steps: int = 30) -> tuple[Tensor,
     Returns:
         Normalised weights ``(sample, batch)`` and their effective size ``(batch,)``.
     """
-    log_weights = log_weights.double()
-    finite = torch.where(log_weights.isfinite(), log_weights, -torch.inf)
-    dead = ~finite.isfinite().any(0)
-    finite = torch.where(dead, 0.0, finite)
-    low = torch.zeros(finite.shape[1:], dtype=finite.dtype, device=finite.device)
-    high = torch.ones_like(low)
-    enough = effective_sample_size(finite) >= target
+    finite = torch.where(log_weights.isfinite(), log_weights.double(), -1e300)
+    dead = (finite <= -1e300).all(0)
+    # Excluded draws stay excluded at every power, and a galaxy without weight counts all alike.
+    finite = torch.where(dead, 0.0, finite - finite.amax(0))
+
+    def size(power: Tensor) -> tuple[Tensor, Tensor]:
+        weights = torch.softmax((power * finite).clamp(min=-1e4), 0)
+        return weights, 1.0 / weights.square().sum(0)
+
+    one = torch.ones_like(finite[0])
+    # The exponent, halved or not: 2^-20 flattens weights that span a million in their logarithm.
+    low, high = -20.0 * one, 0.0 * one
     for _ in range(steps):
         middle = 0.5 * (low + high)
-        # 0 * -inf is NaN, which counts as no weight: excluded draws stay excluded.
-        good = effective_sample_size(middle * finite) >= target
+        good = size(middle.exp2())[1] >= target
         low, high = torch.where(good, middle, low), torch.where(good, high, middle)
-    power = torch.where(enough, 1.0, low)
-    tempered = torch.where(finite.isfinite(), power * finite, -torch.inf)
-    return normalise_log_weights(tempered), effective_sample_size(tempered)
+    enough = size(one)[1] >= target
+    return size(torch.where(enough, one, low.exp2()))
 
 
 def fit_student_mixture(

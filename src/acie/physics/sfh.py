@@ -21,6 +21,8 @@ from torch import Tensor
 
 #: Largest age / tau that is told apart: the star-formation rate is then 1e-13 of its mean.
 MAX_AGE_OVER_TAU = 40.0
+#: States looked up at a time; each takes a row of the table.
+_LOOKUP = 2048
 
 
 def _formed(x: Tensor) -> Tensor:
@@ -142,20 +144,20 @@ class DelayedTauSolver:
             nodes = self._log_age.exp()[:, None].expand(-1, len(self._log_x)).to(age.device)
             zero = torch.zeros_like(nodes)
             self._table = self._excess(self._log_x.to(nodes.device).expand_as(nodes), nodes, zero)
+        flat = zip(
+            age.double().reshape(-1).split(_LOOKUP), log_q.reshape(-1).split(_LOOKUP), strict=True
+        )
+        return torch.cat([self._lookup(*part) for part in flat]).reshape(age.shape).to(age.dtype)
+
+    def _lookup(self, age: Tensor, log_q: Tensor) -> Tensor:
         table, first, width = self._table, self._log_age[0], self._log_age[1] - self._log_age[0]
-        position = ((age.double().log() - first) / width).clamp(0, len(self._log_age) - 1.001)
+        position = ((age.log() - first) / width).clamp(0, len(self._log_age) - 1.001)
         row = position.long()
-
-        def at(column: Tensor) -> Tensor:
-            return torch.lerp(table[row, column], table[row + 1, column], position - row)
-
-        # The rate falls with x: halve the range of columns until two neighbours enclose it.
-        low, high = torch.zeros_like(row), torch.full_like(row, len(self._log_x) - 1)
-        for _ in range(int(math.log2(len(self._log_x)))):
-            middle = (low + high) // 2
-            above = at(middle) > log_q
-            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-        upper, lower = at(low), at(high)
-        share = ((upper - log_q) / (upper - lower)).clamp(0.0, 1.0)
+        # The rate falls with x; searching wants it rising.
+        values = -torch.lerp(table[row], table[row + 1], (position - row)[:, None])
+        goal = -log_q.double()[:, None]
+        column = torch.searchsorted(values, goal).clamp(1, len(self._log_x) - 1)
+        left, right = values.gather(1, column - 1), values.gather(1, column)
+        share = ((goal - left) / (right - left)).clamp(0.0, 1.0)
         spacing = float(self._log_x[1] - self._log_x[0])
-        return (self._log_x[0] + spacing * (low + share * (high - low))).to(age.dtype)
+        return self._log_x[0].to(age.device) + spacing * (column - 1 + share)[:, 0]

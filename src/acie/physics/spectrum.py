@@ -76,6 +76,9 @@ class StellarPopulationModel(nn.Module):
         super().__init__()
         self.templates = templates
         self.cosmology = FlatLambdaCDM() if cosmology is None else cosmology
+        grid = templates.metallicity
+        solar = linear_weights(grid.new_tensor([SOLAR_METALLICITY]), grid)[0]
+        self.register_buffer("_solar_surviving", solar @ templates.surviving, persistent=False)
         edges = torch.as_tensor(AGE_EDGES_YR * 1e-9)
         self.register_buffer("age_edges_gyr", edges, persistent=False)
         self.window = PixelWindow()
@@ -105,11 +108,8 @@ class StellarPopulationModel(nn.Module):
         The fraction depends on metallicity by less than 0.02 dex over the grid's range; taking it
         at solar metallicity keeps the mass budget a function of the history alone.
         """
-        solar = linear_weights(
-            self.templates.metallicity.new_tensor([SOLAR_METALLICITY]), self.templates.metallicity
-        )[0]
-        surviving = (solar @ self.templates.surviving).to(age_gyr.dtype)
-        return self.bin_masses(age_gyr, tau_gyr) @ surviving
+        masses = self.bin_masses(age_gyr, tau_gyr)
+        return masses @ self._solar_surviving.to(masses.dtype)
 
     # -- light --------------------------------------------------------------------------------
 

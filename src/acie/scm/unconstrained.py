@@ -6,9 +6,10 @@ bounds are finite, by a logarithm when one is.
 
 __all__ = ["from_real", "to_real"]
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from acie.errors import ConfigurationError
 from acie.scm.mechanisms import Bound
@@ -53,30 +54,37 @@ def from_real(
     lower, upper, has_lower, has_upper = _natural_bounds(variable, bounds, real)
     if has_lower and has_upper:
         # Counted from the nearer end, so that a saturated sigmoid stays inside.
-        natural = torch.where(
-            real < 0,
-            lower + (upper - lower) * torch.sigmoid(real),
-            upper - (upper - lower) * torch.sigmoid(-real),
-        )
+        width = upper - lower
+        share = torch.sigmoid(-real.abs()) * width
+        natural = torch.where(real < 0, lower + share, upper - share)
     elif has_lower:
         natural = lower + real.exp()
     elif has_upper:
         natural = upper - (-real).exp()
     else:
         natural = real
-    value = variable.inverse(natural)
-    low, high = (torch.as_tensor(b, dtype=real.dtype, device=real.device) for b in bounds)
-    value = torch.minimum(torch.maximum(value, low), high)
+    value = _clipped(variable.inverse(natural), *bounds)
     derivative = _log_derivative(real, lower, upper, has_lower, has_upper)
     return value, derivative + variable.log_abs_derivative(value)
 
 
+def _clipped(value: Tensor, low: Bound, high: Bound) -> Tensor:
+    for bound, clip in ((low, torch.clamp_min), (high, torch.clamp_max)):
+        if isinstance(bound, Tensor):
+            bound = bound.to(value)
+        value = clip(value, bound)
+    return value
+
+
 def _log_derivative(
-    real: Tensor, lower: Tensor, upper: Tensor, has_lower: bool, has_upper: bool
+    real: Tensor, lower: Bound, upper: Bound, has_lower: bool, has_upper: bool
 ) -> Tensor:
     # Written in the real number, where nothing cancels near a bound.
     if has_lower and has_upper:
-        return -(upper - lower).log() - logsigmoid(real) - logsigmoid(-real)
+        width = upper - lower
+        log_width = width.log() if isinstance(width, Tensor) else math.log(width)
+        # log sigmoid(x) + log sigmoid(-x) = -|x| - 2 log(1 + exp(-|x|))
+        return real.abs() + 2.0 * torch.log1p(torch.exp(-real.abs())) - log_width
     if has_lower:
         return -real
     return real if has_upper else torch.zeros_like(real)
@@ -84,10 +92,16 @@ def _log_derivative(
 
 def _natural_bounds(
     variable: Variable, bounds: tuple[Bound, Bound], like: Tensor
-) -> tuple[Tensor, Tensor, bool, bool]:
+) -> tuple[Bound, Bound, bool, bool]:
+    """Bounds on the natural scale, and whether they are finite; numbers stay numbers."""
     scaled, finite = [], []
     for bound in bounds:
-        tensor = torch.as_tensor(bound, dtype=like.dtype, device=like.device)
+        if not isinstance(bound, Tensor):
+            natural = _natural_number(variable.transform, float(bound))
+            scaled.append(natural)
+            finite.append(math.isfinite(natural))
+            continue
+        tensor = bound.to(like)
         if variable.transform == "log10":
             tensor = tensor.clamp_min(0.0)
         natural = variable.forward(tensor)
@@ -102,3 +116,9 @@ def _natural_bounds(
         scaled.append(natural)
         finite.append(bool(inside.all()))
     return scaled[0], scaled[1], finite[0], finite[1]
+
+
+def _natural_number(transform: str, bound: float) -> float:
+    if transform == "log10":
+        return math.log10(bound) if bound > 0.0 else -math.inf
+    return bound
