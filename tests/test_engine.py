@@ -66,6 +66,28 @@ def test_every_sample_has_the_asked_value(engine, drawn, abduction):
     torch.testing.assert_close(ratio, torch.full_like(ratio, 0.9))
 
 
+def test_draws_without_an_allowed_value_are_left_out_and_flagged(engine, drawn, abduction):
+    age = abduction.posterior.values["age"]
+    # A shift that a quarter of the draws of the first galaxy cannot make.
+    shift = -(float(age[:, 0].quantile(0.25)) - 0.05)
+    possible = age + shift >= 0.05
+    if bool((possible.double().mean(0) < 0.5).any()):
+        pytest.skip("another galaxy is younger")
+    result = predict(engine, drawn, abduction, {"age": {"shift": shift}})
+    assert "PARTIAL" in result.quality[0].names
+    assert bool(torch.isfinite(result.change).all())
+    assert float(result.values["age"].min()) >= 0.05 - 1e-9
+    moved = result.values["age"] - result.abduction.posterior.values["age"]
+    torch.testing.assert_close(moved, torch.full_like(moved, shift))
+    with pytest.raises(OutsideSupport, match="age"):
+        predict(engine, drawn, abduction, {"age": {"shift": -13.0}})
+
+
+def test_an_age_beyond_that_of_the_universe_is_refused(engine, drawn, abduction):
+    with pytest.raises(OutsideSupport, match="given the values of its causes"):
+        predict(engine, drawn, abduction, "age=13.4")
+
+
 def test_only_descendants_move(engine, drawn, abduction):
     result = predict(engine, drawn, abduction, "dust_av=0.3")
     moved = {n for n, v in result.values.items() if v is not abduction.posterior.values[n]}

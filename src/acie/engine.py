@@ -20,7 +20,7 @@ from acie.observation import Observation
 from acie.physics import StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
 from acie.refinement import PosteriorRefiner
-from acie.results import Abduction, CounterfactualResult, PosteriorSamples
+from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
 from acie.scm import Intervention, describe, parse_interventions
 from acie.simulation import SPECTRAL_NAMES, NoiseModel, build_galaxy_scm
 
@@ -142,9 +142,9 @@ class CounterfactualEngine:
     ) -> CounterfactualResult:
         """The counterfactual world with the same noise."""
         observation = observation.batched()
-        factual = abduction.posterior
         names = self.check_hold(actions, hold)
-        values = self.scm.predict(abduction.noise, factual.values, actions, names)
+        abduction, values, partial = self._act(abduction, actions, names)
+        factual = abduction.posterior
         if all(values[name] is factual.values[name] for name in _CAUSES):
             # No cause of the spectrum moved: the effect is exactly zero, not zero to rounding.
             change = torch.zeros_like(factual.spectra)
@@ -152,7 +152,7 @@ class CounterfactualEngine:
             change = self._spectra(values, observation) - factual.spectra
         text = tuple(describe(action, name) for name, action in actions.items())
         return CounterfactualResult(
-            observation, abduction, text, values, change, extrapolated(values)
+            observation, abduction, text, values, change, extrapolated(values) | partial
         )
 
     def counterfactual(
@@ -195,6 +195,29 @@ class CounterfactualEngine:
             )
         remedy = "This model covers galaxies of that range only."
         self.scm.variables["redshift"].check(redshift, remedy=remedy)
+
+    def _act(
+        self, abduction: Abduction, actions: Mapping[str, Intervention], hold: Iterable[str]
+    ) -> tuple[Abduction, dict[str, Tensor], Tensor]:
+        """Draws for which the actions are possible, their new states, and the flag PARTIAL."""
+        factual = abduction.posterior.values
+        values = self.scm.predict(abduction.noise, factual, actions, hold, strict=False)
+        possible = torch.stack([~value.isnan() for value in values.values()]).all(0)
+        partial = ~possible.all(0)
+        if bool(partial.any()):
+            if bool((possible.double().mean(0) < 0.5).any()):
+                # The posterior itself speaks against the question: say why.
+                self.scm.predict(abduction.noise, factual, actions, hold)
+            samples = torch.arange(len(possible))
+            columns = [torch.nonzero(column)[:, 0] for column in possible.T]
+            index = torch.stack([c[samples * len(c) // len(possible)] for c in columns], 1)
+            abduction = abduction.take(index)
+            kept, galaxy = abduction.posterior.values, torch.arange(index.shape[1])
+            values = {
+                name: kept[name] if value is factual[name] else value[index, galaxy]
+                for name, value in values.items()
+            }
+        return abduction, values, partial.long() * int(QualityFlag.PARTIAL)
 
     def _spectra(self, values: Mapping[str, Tensor], observation: Observation) -> Tensor:
         """Model spectra ``(sample, batch, wave)``; equal neighbours are computed once."""

@@ -156,5 +156,6 @@ class Observation:
             redshift=torch.cat([part.redshift for part in parts]),
             lsf=torch.cat([part.lsf for part in parts]),
             names=tuple(name for part in parts for name in part.names),
+            meta=parts[0].meta if len(parts) == 1 else {},
             quality=torch.cat([part.quality for part in parts]),
         )

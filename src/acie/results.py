@@ -9,7 +9,7 @@ __all__ = [
 ]
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ class QualityFlag(enum.IntFlag):
     REDSHIFT_ESTIMATED = 1 << 6
     #: Fewer than half of the pixels are good.
     MASKED = 1 << 7
+    #: Up to half of the draws have no allowed value after the action; the others answer.
+    PARTIAL = 1 << 8
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,6 +80,21 @@ class Abduction:
     posterior: PosteriorSamples
     noise: dict[str, Tensor]
     residual: Tensor
+
+    def take(self, index: Tensor) -> "Abduction":
+        """The draws ``index``, ``(sample, batch)``, of each galaxy."""
+        galaxy = torch.arange(index.shape[1], device=index.device)
+
+        def chosen(value: Tensor) -> Tensor:
+            return value[index, galaxy]
+
+        posterior = replace(
+            self.posterior,
+            values={name: chosen(value) for name, value in self.posterior.values.items()},
+            spectra=chosen(self.posterior.spectra),
+        )
+        noise = {name: chosen(value) for name, value in self.noise.items()}
+        return Abduction(posterior, noise, chosen(self.residual))
 
 
 @dataclass(frozen=True)

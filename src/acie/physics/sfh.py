@@ -152,7 +152,8 @@ class DelayedTauSolver:
     def _lookup(self, age: Tensor, log_q: Tensor) -> Tensor:
         table, first, width = self._table, self._log_age[0], self._log_age[1] - self._log_age[0]
         position = ((age.log() - first) / width).clamp(0, len(self._log_age) - 1.001)
-        row = position.long()
+        # An age that is not a number stays one, through the lines below.
+        row = position.nan_to_num().long()
         # The rate falls with x; searching wants it rising.
         values = -torch.lerp(table[row], table[row + 1], (position - row)[:, None])
         goal = -log_q.double()[:, None]

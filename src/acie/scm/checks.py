@@ -1,13 +1,19 @@
 """Refusals shared by the model and by the language of interventions."""
 
-__all__ = ["Family", "check_value", "missing", "refuse_nan"]
+__all__ = ["UNBOUNDED", "Bound", "Family", "allowed", "missing", "refuse_nan", "refuse_value"]
 
+import math
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from acie.errors import CausalError, OutsideSupport
 from acie.variables import Variable
+
+#: A bound that is the same for all, or one for each value.
+Bound = float | Tensor
+UNBOUNDED: tuple[Bound, Bound] = (-math.inf, math.inf)
 
 
 class Family(dict[str, Tensor]):
@@ -58,19 +64,49 @@ def refuse_nan(name: str, value: Tensor) -> Tensor:
     return value
 
 
-def check_value(variable: Variable, value: Tensor, remedy: str = "") -> None:
-    """Refuse a value outside the support, or other than 0 and 1 for a binary variable.
+def allowed(variable: Variable, value: Tensor, bounds: tuple[Bound, Bound]) -> Tensor:
+    """Whether each value may be asked for, shape ``(*shape)``; NaN never is.
+
+    Arguments:
+        variable: Its declaration, which gives the support.
+        value: Physical values.
+        bounds: What the mechanism allows at these parents, physical.
+    """
+    low, high = variable.support
+    inside = (value >= low) & (value <= high)
+    # Rounding of a value that was computed from its own bound is not an offence.
+    slack = 1e-9 * value.abs()
+    inside = inside & (value >= bounds[0] - slack) & (value <= bounds[1] + slack)
+    if variable.kind == "binary":
+        inside = inside & ((value == 0) | (value == 1))
+    return inside
+
+
+def refuse_value(
+    variable: Variable,
+    value: Tensor,
+    remedy: str = "",
+    bounds: tuple[Bound, Bound] = UNBOUNDED,
+) -> None:
+    """Refuse values that :func:`allowed` does not allow.
 
     Raises:
-        OutsideSupport: With the allowed range.
+        OutsideSupport: With the allowed range and the first value at fault.
     """
+    wrong = ~allowed(variable, value, bounds)
+    if not bool(wrong.any()):
+        return
     variable.check(value, remedy=remedy)
+    first = float(value[wrong].flatten()[0])
     if variable.kind == "binary":
-        wrong = (value != 0) & (value != 1)
-        if bool(wrong.any()):
-            raise OutsideSupport(
-                variable.name,
-                expected="0 or 1",
-                found=f"{value[wrong].flatten()[0].item():g}",
-                remedy=remedy,
-            )
+        raise OutsideSupport(variable.name, expected="0 or 1", found=f"{first:g}", remedy=remedy)
+    low, high = (
+        float(torch.as_tensor(bound).expand(value.shape)[wrong].flatten()[0]) for bound in bounds
+    )
+    raise OutsideSupport(
+        variable.name,
+        expected=f"a value in {low:.6g} to {high:.6g} {variable.unit}".rstrip()
+        + ", given the values of its causes",
+        found=f"{first:.6g}",
+        remedy=remedy,
+    )

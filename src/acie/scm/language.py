@@ -25,7 +25,7 @@ from acie.errors import (
     ConflictingInterventions,
     UnknownVariable,
 )
-from acie.scm.checks import check_value
+from acie.scm.checks import refuse_value
 from acie.scm.interventions import Do, Intervention, Policy, Replace, Scale, Shift
 from acie.variables import Variable
 
@@ -222,7 +222,7 @@ def _check(action: Intervention, variable: Variable) -> None:
     if not isinstance(action, Do):
         return
     value = torch.as_tensor(action.value, dtype=torch.float64)
-    check_value(variable, value, _suggestion(value, variable))
+    refuse_value(variable, value, _suggestion(value, variable))
 
 
 def _suggestion(value: Tensor, variable: Variable) -> str:

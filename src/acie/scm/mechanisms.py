@@ -25,12 +25,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from acie.scm.checks import Bound
 from acie.scm.noise import AbstractNoise, NormalNoise
 from acie.variables import Variable
 
 Parents = Mapping[str, Tensor]
 Parameter = float | Tensor | Callable[[Parents], Tensor]
-Bound = float | Tensor
 
 
 def evaluate(parameter: Parameter, parents: Parents) -> Bound:

@@ -15,7 +15,7 @@ from acie.errors import (
     NotInvertible,
     OutsideSupport,
 )
-from acie.scm.checks import Family, check_value, missing, refuse_nan
+from acie.scm.checks import UNBOUNDED, Bound, Family, allowed, missing, refuse_nan, refuse_value
 from acie.scm.graph import CausalGraph
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import describe, parse_interventions
@@ -42,6 +42,8 @@ class StructuralCausalModel(nn.Module):
         variables: Declarations; their parents make the graph.
         mechanisms: One mechanism per variable, by name.
         aliases: Other names that users may give to variables.
+        laws: Variables whose mechanism's bounds hold under actions too, because they are not
+            habits of the mechanism but laws: no age exceeds that of the universe.
 
     Laws: an empty action returns the very same tensors; doing and undoing returns the factual
     values; variables that are not descendants of an action are the very same tensors.
@@ -52,6 +54,7 @@ class StructuralCausalModel(nn.Module):
         variables: Sequence[Variable],
         mechanisms: Mapping[str, AbstractMechanism],
         aliases: Mapping[str, str] | None = None,
+        laws: Sequence[str] = (),
     ) -> None:
         super().__init__()
         declared = {variable.name: variable for variable in variables}
@@ -64,6 +67,7 @@ class StructuralCausalModel(nn.Module):
         self.graph = CausalGraph({name: v.parents for name, v in declared.items()})
         self.variables = {name: declared[name] for name in self.graph.order}
         self.aliases = dict(aliases or {})
+        self._laws = frozenset(self.graph.require(name) for name in laws)
         # Prefixed, because a module dictionary refuses names such as "type" or "values".
         self._mechanisms = nn.ModuleDict({f"v_{n}": mechanisms[n] for n in self.graph.order})
 
@@ -192,6 +196,8 @@ class StructuralCausalModel(nn.Module):
         factual: State,
         interventions: Mapping[str, Intervention],
         hold: Iterable[str] = (),
+        *,
+        strict: bool = True,
     ) -> dict[str, Tensor]:
         """The state after the actions, with the same noise.
 
@@ -203,11 +209,13 @@ class StructuralCausalModel(nn.Module):
             factual: Every variable; derived ones may be left out.
             interventions: Actions by name.
             hold: Variables that keep their factual value although a cause of theirs moves.
+            strict: Refuse everything as soon as one sample has no allowed value; otherwise that
+                sample is NaN, with all that follows from it.
 
         Raises:
             ConflictingInterventions: A held variable is acted on.
-            OutsideSupport: An action leads outside the support of its variable, or leaves a
-                descendant without any allowed value.
+            OutsideSupport: An action leads outside the support of its variable, breaks a law,
+                or leaves a descendant without any allowed value.
         """
         state = self.complete(factual)
         held = self._held(hold, interventions)
@@ -219,7 +227,8 @@ class StructuralCausalModel(nn.Module):
             action = interventions.get(name)
             if action is not None and not isinstance(action, Replace):
                 value = action.apply(state[name], state)
-                check_value(self.variables[name], value, _asked(action, name))
+                bounds = self._bounds(name, self._parents(name, result))
+                value = self._checked(name, value, action, bounds, strict)
             elif name not in held and (
                 action is not None or not moved.isdisjoint(self.graph.parents(name))
             ):
@@ -227,9 +236,10 @@ class StructuralCausalModel(nn.Module):
                 if used.noise_law is not None and name not in noise:
                     raise missing(name, "noise")
                 value = used.assign(noise.get(name), self._parents(name, result))
-                refuse_nan(name, value)
+                if strict:
+                    refuse_nan(name, value)
                 if action is not None:
-                    check_value(self.variables[name], value, _asked(action, name))
+                    value = self._checked(name, value, action, UNBOUNDED, strict)
             else:
                 result[name] = state[name]
                 continue
@@ -348,6 +358,23 @@ class StructuralCausalModel(nn.Module):
             ):
                 state[name] = mechanism.assign(None, self._parents(name, state))
         return state, total
+
+    def _bounds(self, name: str, parents: Family) -> tuple[Bound, Bound]:
+        return self.mechanisms[name].support(parents) if name in self._laws else UNBOUNDED
+
+    def _checked(
+        self,
+        name: str,
+        value: Tensor,
+        action: Intervention,
+        bounds: tuple[Bound, Bound],
+        strict: bool,
+    ) -> Tensor:
+        variable = self.variables[name]
+        if strict:
+            refuse_value(variable, value, _asked(action, name), bounds)
+            return value
+        return torch.where(allowed(variable, value, bounds), value, torch.nan)
 
     def _parents(self, name: str, state: State) -> dict[str, Tensor]:
         # Only declared parents are shown, so a mechanism cannot listen to anything else.

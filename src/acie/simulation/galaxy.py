@@ -142,4 +142,4 @@ def build_galaxy_scm(
             of(name, function), section[scatter], section.get("low", 0.0), section["high"],
             transform=transform,
         )  # fmt: skip
-    return StructuralCausalModel(_variables(c), mechanisms, ALIASES)
+    return StructuralCausalModel(_variables(c), mechanisms, ALIASES, laws=("age",))
