@@ -89,8 +89,24 @@ class NeuralPosteriorEstimator(nn.Module):
         """Joint log density of ``(*sample, batch, n)`` variables, shape ``(*sample, batch)``."""
         total = self.spectral.log_prob(x_s, features)
         if self.latent is not None:
-            total = total + self._latent_log_prob(x_s, x_l, root)
+            lead = x_s.shape[:-1]
+            latent, context = self.latent_pair(features, x_s, x_l, root)
+            total = total + self.latent.log_prob(latent, context).reshape(lead)
         return total
+
+    @staticmethod
+    def spectral_pair(
+        features: Tensor, x_s: Tensor, x_l: Tensor, root: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Variables and context of the spectral factor; arguments as of :meth:`loss`."""
+        return x_s, features
+
+    def latent_pair(
+        self, features: Tensor, x_s: Tensor, x_l: Tensor, root: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Variables and context of the latent factor, flattened over samples and batch."""
+        context = self._context(x_s, root).reshape(-1, self.n_spectral + self.n_root)
+        return x_l.reshape(-1, self.n_latent), context
 
     def sample(
         self, num_samples: int, features: Tensor, root: Tensor, generator: torch.Generator
@@ -115,11 +131,6 @@ class NeuralPosteriorEstimator(nn.Module):
         context = self._context(x_s, root).reshape(-1, self.n_spectral + self.n_root)
         x_l, log_q = self.latent.sample_and_log_prob(1, context, generator)
         return x_l[0].reshape(*lead, self.n_latent), log_q[0].reshape(lead)
-
-    def _latent_log_prob(self, x_s: Tensor, x_l: Tensor, root: Tensor) -> Tensor:
-        lead = x_s.shape[:-1]
-        context = self._context(x_s, root).reshape(-1, self.n_spectral + self.n_root)
-        return self.latent.log_prob(x_l.reshape(-1, self.n_latent), context).reshape(lead)
 
     def _context(self, x_s: Tensor, root: Tensor) -> Tensor:
         batch = x_s.shape[-2]

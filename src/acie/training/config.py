@@ -31,6 +31,8 @@ class TrainConfig:
         learning_rate: Peak of the one-cycle schedule.
         precision: Lightning's precision, for example ``bf16-mixed`` on a GPU.
         network: Settings of the spectral flow, as of ``PosteriorFlow``.
+        latent_network: Settings of the flow of the variables that the spectrum does not show.
+        latent_epochs: Passes over the simulations for that flow.
         survey: The population of observations.
     """
 
@@ -48,6 +50,8 @@ class TrainConfig:
     learning_rate: float = 1e-3
     precision: str = "32-true"
     network: dict[str, Any] = field(default_factory=dict)
+    latent_network: dict[str, Any] = field(default_factory=dict)
+    latent_epochs: int = 5
     survey: SurveyConfig = field(default_factory=SurveyConfig)
 
     @classmethod
@@ -62,6 +66,10 @@ class TrainConfig:
         survey = _known(SurveyConfig, table.pop("survey", {}), "survey")
         ranges = {k: tuple(v) if isinstance(v, list) else v for k, v in survey.items()}
         return cls(**_known(cls, table, "config"), survey=SurveyConfig(**ranges))
+
+    def epochs_of(self, factor: str) -> int:
+        """Epochs of the ``spectral`` or of the ``latent`` factor."""
+        return self.epochs if factor == "spectral" else self.latent_epochs
 
     def shards(self, epoch: int) -> int:
         """Shards that take part in an epoch, counted from 0."""

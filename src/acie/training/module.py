@@ -27,6 +27,7 @@ class SimulationModule(lightning.LightningDataModule):
         encoder: Its scaling must be set.
         config: Sizes and batches.
         progress: Called with a line of text when a shard was added.
+        factor: ``spectral`` or ``latent``.
     """
 
     def __init__(
@@ -35,18 +36,30 @@ class SimulationModule(lightning.LightningDataModule):
         encoder: SpectrumEncoder,
         config: TrainConfig,
         progress: Callable[[str], None],
+        factor: str,
     ) -> None:
         super().__init__()
+        # The latent factor is fitted last, on everything there is.
+        self._grown = factor == "latent"
         self._pool, self._encoder = pool, encoder
         self._config, self._progress = config, progress
 
     def columns(self, epoch: int) -> list[Tensor]:
         """Features, spectral and latent variables and redshift of an epoch, validation first."""
+        epoch = self._config.epochs if self._grown else epoch
         for shard in self._pool.grow(self._config.shards(epoch)):
             self._progress(f"shard {shard + 1} of {self._config.shards(self._config.epochs)}")
         table = self._pool.table()
         table["features"] = self._encoder.standardise(table["features"])
         return [table[name] for name in _COLUMNS]
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all epochs."""
+        config = self._config
+        if self._grown:
+            return config.latent_epochs * config.steps(config.epochs)
+        return sum(config.steps(epoch) for epoch in range(config.epochs))
 
     def train_dataloader(self) -> DataLoader:
         """Rows of the present epoch."""
@@ -65,28 +78,36 @@ class SimulationModule(lightning.LightningDataModule):
 
 
 class PosteriorModule(lightning.LightningModule):
-    """Maximum likelihood of the true variables under the amortised posterior.
+    """Maximum likelihood of the true variables under one factor of the amortised posterior.
 
     Arguments:
-        estimator: The posterior to fit.
+        estimator: The posterior.
         config: Learning rate, and the number of steps of its one-cycle schedule.
+        factor: ``spectral`` or ``latent``.
+        steps: Optimiser steps of the whole run.
     """
 
-    def __init__(self, estimator: NeuralPosteriorEstimator, config: TrainConfig) -> None:
+    def __init__(
+        self, estimator: NeuralPosteriorEstimator, config: TrainConfig, factor: str, steps: int
+    ) -> None:
         super().__init__()
-        self.estimator = estimator
-        self._rate = config.learning_rate
-        self._steps = sum(config.steps(epoch) for epoch in range(config.epochs))
+        self.density = getattr(estimator, factor)
+        # Not registered: the other factor is not this module's to train or to save.
+        self._pair = getattr(estimator, f"{factor}_pair")
+        self._rate, self._steps = config.learning_rate, steps
+
+    def _loss(self, batch: list[Tensor]) -> Tensor:
+        return -self.density.log_prob(*self._pair(*batch)).mean()
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
         """Loss of one batch of ``(features, spectral, latent, redshift)``."""
-        loss = self.estimator.loss(*batch)
+        loss = self._loss(batch)
         self.log("loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         """The same on observations that are never trained on."""
-        self.log("validation_loss", self.estimator.loss(*batch), prog_bar=True)
+        self.log("validation_loss", self._loss(batch), prog_bar=True)
 
     def configure_optimizers(self) -> dict:
         """Adam with weight decay on a one-cycle schedule."""

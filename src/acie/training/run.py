@@ -4,6 +4,7 @@ __all__ = ["train"]
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -65,7 +66,20 @@ def train(
         progress(f"shard {done + 1} of {config.shards(0)} before the first epoch")
     table = pool.table()
     encoder.fit_scaling(table["features"], table["reduced_chi2"])
-    estimator, metrics = _fit(config, encoder, pool, out, device, progress)
+    estimator = NeuralPosteriorEstimator(
+        table["features"].shape[1],
+        len(SPECTRAL_NAMES),
+        len(LATENT_NAMES),
+        spectral=config.network,
+        latent=config.latent_network,
+    )
+    features = encoder.standardise(table["features"])
+    columns = [features, *(table[name] for name in ("spectral", "latent", "redshift"))]
+    estimator.fit_scaling(*(column[config.validation :] for column in columns))
+    fit = partial(_fit, config, encoder, pool, out, device, progress, estimator)
+    losses = {f"{factor}_loss": fit(factor) for factor in ("spectral", "latent")}
+    estimator.cpu().eval()
+    metrics = losses | {"simulations": len(pool.table()["redshift"])}
     bundle = ModelBundle(
         name=config.name,
         templates=templates,
@@ -84,36 +98,36 @@ def _fit(
     out: Path,
     device: str,
     progress: Callable[[str], None],
-) -> tuple[NeuralPosteriorEstimator, dict[str, float]]:
+    estimator: NeuralPosteriorEstimator,
+    factor: str,
+) -> float:
+    """Fit one factor of the estimator in place; returns its loss on the validation rows."""
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 
     from acie.training.module import PosteriorModule, SimulationModule
 
+    progress(f"fitting the {factor} factor")
     lightning.seed_everything(config.seed, verbose=False)
-    data = SimulationModule(pool, encoder, config, progress)
-    columns = data.columns(0)
-    estimator = NeuralPosteriorEstimator(
-        columns[0].shape[1], len(SPECTRAL_NAMES), len(LATENT_NAMES), spectral=config.network
-    )
-    estimator.fit_scaling(*(column[config.validation :] for column in columns))
+    data = SimulationModule(pool, encoder, config, progress, factor)
     chosen = pick_device(device)
-    checkpoint = ModelCheckpoint(out / "checkpoints", save_last=True, monitor="validation_loss")
+    folder = out / "checkpoints" / factor
     trainer = lightning.Trainer(
-        max_epochs=config.epochs,
+        max_epochs=config.epochs_of(factor),
         accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
         devices=1,
         precision=config.precision,
         gradient_clip_val=5.0,
-        callbacks=[checkpoint, TQDMProgressBar(refresh_rate=20)],
-        logger=lightning.pytorch.loggers.CSVLogger(out, name="log"),
+        callbacks=[
+            ModelCheckpoint(folder, save_last=True, monitor="validation_loss"),
+            TQDMProgressBar(refresh_rate=20),
+        ],
+        logger=lightning.pytorch.loggers.CSVLogger(out, name=f"log-{factor}"),
         reload_dataloaders_every_n_epochs=1,
         enable_model_summary=False,
     )
-    last = out / "checkpoints" / "last.ckpt"
-    module = PosteriorModule(estimator, config)
+    last = folder / "last.ckpt"
+    module = PosteriorModule(estimator, config, factor, data.steps)
     trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None)
     # Measured here, because a run that was already finished fits nothing and logs nothing.
-    loss = trainer.validate(module, data, verbose=False)[0]["validation_loss"]
-    rows = len(data.columns(config.epochs - 1)[0])
-    return estimator.cpu().eval(), {"validation_loss": loss, "simulations": rows}
+    return trainer.validate(module, data, verbose=False)[0]["validation_loss"]
