@@ -167,18 +167,25 @@ def _coarse(wave_air: np.ndarray, spectra: np.ndarray) -> np.ndarray:
 
 
 def _paint_lines(grid: NebularGrid, young_bins: int, fwhm: float | None) -> np.ndarray:
-    """Lines as pixel-integrated Gaussians; ``(metal, log_u, age, wave)``, Lsun/angstrom/Msun."""
-    edges = torch.as_tensor(_rest_edges())
-    centre = torch.as_tensor(_vacuum(grid.line_angstrom))
-    keep = (centre > edges[0]) & (centre < edges[-1])
-    centre = centre[keep]
+    """Lines as Gaussians; ``(metal, log_u, age, wave)``, Lsun/angstrom/Msun.
+
+    Painted in Fourier space, where a line is a phase: its centre is then right to any fraction of
+    a pixel, however narrow it is. (A narrow line that is put into one pixel is up to 27 km/s off,
+    which is 10 % of the flux on its flanks.)
+    """
+    position = np.log(_vacuum(grid.line_angstrom) / _REST_RANGE[0]) / REST_STEP
+    keep = (position > -0.5) & (position < REST_SIZE - 0.5)
+    centre = _vacuum(grid.line_angstrom)[keep]
     if fwhm is None:
-        sigma = template_sigma_km_s(centre) / LIGHT_KM_S * centre
+        sigma_km_s = template_sigma_km_s(torch.as_tensor(centre)).numpy()
     else:
-        sigma = torch.full_like(centre, max(fwhm, 1e-3) / 2.3548)
-    phi = torch.special.ndtr((edges - centre[:, None]) / sigma[:, None])
-    profile = (phi.diff(dim=-1) / edges.diff()).numpy()
-    return grid.lines[:, :, :young_bins, keep.numpy()] @ profile
+        sigma_km_s = np.full_like(centre, fwhm / 2.3548) / centre * LIGHT_KM_S
+    sigma = sigma_km_s / (LIGHT_KM_S * REST_STEP)
+    omega = 2.0 * np.pi * np.arange(REST_SIZE // 2 + 1) / REST_SIZE
+    spectrum = np.exp(-1j * omega * position[keep, None] - 0.5 * (omega * sigma[:, None]) ** 2)
+    # Per pixel of ln(lambda); divided by the width of a pixel it is per angstrom.
+    profile = np.fft.irfft(spectrum, n=REST_SIZE) / (REST_WAVELENGTH * REST_STEP)
+    return grid.lines[:, :, :young_bins, keep] @ profile
 
 
 def _compress(spectra: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
