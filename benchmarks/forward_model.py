@@ -19,7 +19,7 @@ import torch
 from acie.observation import WAVELENGTH
 from acie.physics import StellarPopulationModel, TemplateSet
 from acie.physics.dust import BIRTH_CLOUD_RATIO
-from acie.physics.refraction import vacuum_to_air
+from acie.refraction import vacuum_to_air
 
 warnings.filterwarnings("ignore")
 
@@ -56,6 +56,7 @@ class Bagpipes:
         self.model = None
 
     def __call__(self, state: dict[str, float], formed: float) -> np.ndarray:
+        """Flux at the instrument's pixels for one state and mass formed, 1e-17 erg/s/cm2/A."""
         z = state["redshift"]
         air = vacuum_to_air(torch.as_tensor(WAVELENGTH / (1.0 + z))).numpy()
         components = {

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from acie.errors import MalformedSpectrum, MissingRedshift, UnitMismatch
-from acie.io import air_to_vacuum, identify, read, vacuum_to_air, write_observation
+from acie.io import identify, read, write_observation
 from acie.io.noise import estimate_noise
 from acie.io.units import parse_unit
 from acie.observation import WAVELENGTH, Observation
@@ -240,8 +240,3 @@ def test_single_galaxy_batch_keeps_its_spectrum(reference, tmp_path):
 )
 def test_spellings_of_surveys(text):
     assert parse_unit(text).to(FLUX) == pytest.approx(1.0)
-
-
-def test_medium_converts_whole_arrays():
-    wave = np.linspace(3600, 9600, 11)
-    np.testing.assert_allclose(air_to_vacuum(vacuum_to_air(wave)), wave, rtol=1e-12)

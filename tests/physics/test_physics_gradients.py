@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from acie import refraction
 from acie.physics import (
     FlatLambdaCDM,
     constraints,
     dust,
     interpolation,
     kinematics,
-    refraction,
     sfh,
 )
 

@@ -13,7 +13,7 @@ from acie.physics.dust import (
     transmission,
 )
 from acie.physics.interpolation import linear_weights
-from acie.physics.refraction import air_to_vacuum, vacuum_to_air
+from acie.refraction import air_to_vacuum, vacuum_to_air
 
 
 def double(*values):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from acie.observation import WAVELENGTH
-from acie.physics.refraction import air_to_vacuum
+from acie.refraction import air_to_vacuum
 
 
 def changed(galaxy, **values):

@@ -4,20 +4,17 @@
 """
 
 __all__ = [
-    "air_to_vacuum",
     "identify",
     "read",
     "read_desi",
     "reader",
     "rebin",
-    "vacuum_to_air",
     "write_observation",
 ]
 
 from acie.io import images as _images
 from acie.io import sdss as _sdss
 from acie.io import tables as _tables
-from acie.io.air import air_to_vacuum, vacuum_to_air
 from acie.io.desi import read_desi
 from acie.io.rebin import rebin
 from acie.io.registry import identify, read, reader

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
 from acie.errors import MalformedSpectrum
-from acie.io.air import air_to_vacuum
 from acie.io.assembly import NativeSpectrum, to_observation
 from acie.io.columns import (
     Columns,
@@ -33,6 +33,7 @@ from acie.io.noise import estimate_noise
 from acie.io.registry import ReadOptions, Source, reader
 from acie.io.units import flux_to_f_lambda, parse_unit, to_angstrom
 from acie.observation import Observation
+from acie.refraction import air_to_vacuum
 from acie.results import QualityFlag
 
 #: Keywords of files that :func:`acie.io.write_observation` wrote.
@@ -152,7 +153,7 @@ def native_spectrum(
     medium = options.medium or header_medium(meta) or "vacuum"
     if medium == "air":
         # The factor 1.0003 on the width of the pixels is far below any flux calibration.
-        wave = air_to_vacuum(wave)
+        wave = air_to_vacuum(torch.as_tensor(wave)).numpy()
     f_lambda = flux_to_f_lambda(flux, options.flux_unit or flux_unit, wave)
     quality = QualityFlag(int(meta.get(_QUALITY_KEY, 0)))
     if error is None:

@@ -10,7 +10,8 @@ __all__ = [
     "virial_log_dispersion",
 ]
 
-from acie.physics.constraints import PhysicsConstraints, Violation, virial_log_dispersion
+from acie.physics.constraints import PhysicsConstraints, Violation
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.spectrum import ReadOuts, StellarPopulationModel
 from acie.physics.templates import TemplateSet
+from acie.physics.virial import virial_log_dispersion

@@ -5,7 +5,7 @@ star-formation history. Inequalities leave room: positivity, age, specific star-
 the virial relation, which is a band because galaxies scatter around it.
 """
 
-__all__ = ["EQUALITIES", "PhysicsConstraints", "Violation", "virial_log_dispersion"]
+__all__ = ["EQUALITIES", "PhysicsConstraints", "Violation"]
 
 import copy
 import math
@@ -24,7 +24,8 @@ from acie.physics.sfh import (
 )
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import TemplateSet
-from acie.units import GRAVITATION_KPC_KMS2_MSUN, YEARS_PER_GYR
+from acie.physics.virial import virial_log_dispersion
+from acie.units import YEARS_PER_GYR
 
 #: Constraints that hold for one value, with residuals of either sign; the others leave room.
 EQUALITIES = ("dust_energy_balance", "mass_formed", "mass_budget", "star_formation_history")
@@ -69,30 +70,6 @@ class Violation:
     worst: float
     broken: Tensor
     amount: Tensor
-
-
-def virial_log_dispersion(
-    stellar_mass: Tensor, size: Tensor, virial_k: float = 5.0, dark_fraction: float = 0.2
-) -> Tensor:
-    r"""log10 of the velocity dispersion, km/s, that supports a galaxy.
-
-    .. math:: \sigma^2 = \frac{G\,M_\star / (1 - f_{dark})}{K\,R_e}
-
-    References:
-        Cappellari et al. 2006, MNRAS 366, 1126, equation 19 (K = 5).
-
-    Arguments:
-        stellar_mass: Msun, any shape.
-        size: Effective radius, kpc, same shape.
-        virial_k: K, dimensionless.
-        dark_fraction: Share of the dynamical mass that is not stars.
-
-    Example:
-        >>> round(10 ** virial_log_dispersion(torch.tensor(8e10), torch.tensor(4.0)).item(), 1)
-        146.6
-    """
-    dynamical = stellar_mass / (1.0 - dark_fraction)
-    return 0.5 * torch.log10(GRAVITATION_KPC_KMS2_MSUN * dynamical / (virial_k * size))
 
 
 class PhysicsConstraints:

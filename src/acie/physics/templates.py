@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from acie.physics.refraction import air_to_vacuum
 from acie.physics.ssp import NebularGrid, StellarGrid, read_nebular, read_stellar
+from acie.refraction import air_to_vacuum
 from acie.units import LIGHT_KM_S
 
 REST_SIZE = 8192

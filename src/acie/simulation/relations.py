@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acie.physics import virial
 from acie.physics.cosmology import FlatLambdaCDM
-from acie.units import GRAVITATION_KPC_KMS2_MSUN, SOLAR_METALLICITY
+from acie.units import SOLAR_METALLICITY
 
 State = Mapping[str, Tensor]
 Coefficients = Mapping[str, Any]
@@ -168,10 +169,10 @@ def vanderwel2014_scatter(v: State, c: Coefficients) -> Tensor:
 
 
 def virial_log_dispersion(v: State, c: Coefficients) -> Tensor:
-    """log10 velocity dispersion, km/s: sigma^2 = G M_dyn / (K R_e)."""
-    dynamical = v["stellar_mass"] / (1.0 - c["dark_fraction"])
-    square = GRAVITATION_KPC_KMS2_MSUN * dynamical / (c["virial_k"] * v["size"])
-    return 0.5 * torch.log10(square)
+    """log10 velocity dispersion, km/s; see :func:`acie.physics.virial.virial_log_dispersion`."""
+    return virial.virial_log_dispersion(
+        v["stellar_mass"], v["size"], c["virial_k"], c["dark_fraction"]
+    )
 
 
 def kashino_inoue2019_log_u(v: State, c: Coefficients) -> Tensor:
