@@ -1,6 +1,7 @@
 """A whole training run, tiny, from the template grids to an answer; and resuming it."""
 
 import pytest
+import torch
 
 import acie
 from acie.errors import ConfigurationError
@@ -44,3 +45,9 @@ def test_train_resume_and_answer(tmp_path):
     assert acie.load(again).bundle.digest == engine.bundle.digest
     after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "run" / "shards").iterdir()}
     assert after == shards
+    # Going on from a model keeps its encoder and needs no settings of the networks.
+    more = tmp_path / "more.yaml"
+    more.write_text(SETTINGS + f"start: {bundle}\nlearning_rate: 1.0e-4\n")
+    refined = acie.load(train(TrainConfig.read(more), tmp_path / "more", device="cpu"))
+    assert torch.equal(refined.bundle.encoder.components, engine.bundle.encoder.components)
+    assert refined.bundle.digest != engine.bundle.digest

@@ -11,6 +11,9 @@ from rich.table import Table
 
 from acie.errors import ConfigurationError
 
+#: Units as a narrow column shows them.
+_SHORT = {"mass fraction": "by mass"}
+
 
 def make_folder(path: Path) -> None:
     """Make the output folder.
@@ -39,13 +42,22 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def _interval(state: dict[str, Any]) -> str:
     low, middle, high = (state[key] for key in ("p16", "median", "p84"))
-    return f"{middle:.4g} ({low:.4g} .. {high:.4g})"
+    text = f"{middle:.4g}"
+    if high > low:
+        text += f" -{middle - low:.2g} +{high - middle:.2g}"
+    # 1.5e+10 is 1.5e10 to people, and the table fits 80 columns.
+    return text.replace("e+", "e")
 
 
 def state_table(answer: dict[str, Any]) -> None:
     """Print the state of one galaxy, factual and counterfactual."""
     rows = [
-        (name, state["unit"], _interval(state), _interval(answer["counterfactual_state"][name]))
+        (
+            name,
+            _SHORT.get(state["unit"], state["unit"]),
+            _interval(state),
+            _interval(answer["counterfactual_state"][name]),
+        )
         for name, state in answer["latent_state"].items()
     ]
     question = ", ".join(answer["interventions"]) or "no intervention"
@@ -54,5 +66,5 @@ def state_table(answer: dict[str, Any]) -> None:
         f"{answer['input']}   z = {answer['redshift']:.4f}   {question}\n"
         f"confidence {answer['confidence']:.2f}   flags: {flags}   {answer['timing_ms']:.0f} ms"
     )
-    columns = ("variable", "unit", "inferred: median (16 .. 84 %)", "counterfactual")
+    columns = ("variable", "unit", "inferred (68 %)", "counterfactual")
     table(title, columns, rows)

@@ -18,6 +18,8 @@ class TrainConfig:
 
     Arguments:
         name: Name of the model.
+        start: A model to go on from, by name or folder: its encoder and weights are taken, and the
+            settings of the networks with them.
         seed: Seed of everything random.
         components: Principal components of the encoder.
         population: Galaxies from which the components are computed.
@@ -37,6 +39,7 @@ class TrainConfig:
     """
 
     name: str = "galaxy"
+    start: str | None = None
     seed: int = 1
     components: int = 80
     population: int = 6000

@@ -51,31 +51,12 @@ def train(
     templates = TemplateSet(load_file(out / "templates.safetensors"))
     physics = StellarPopulationModel(templates)
     simulator = Simulator(build_galaxy_scm(physics), physics, survey=config.survey)
-    if not (out / "encoder.json").exists():
-        progress("principal components of the population")
-        encoder = encoder_from_population(
-            simulator, config.population, config.components, config.seed
-        )
-        _save(encoder, out / "encoder")
-        (out / "encoder.json").write_text(json.dumps(encoder.config))
-    encoder = SpectrumEncoder.from_state(
-        json.loads((out / "encoder.json").read_text()), load_file(out / "encoder.safetensors")
-    )
+    start = None if config.start is None else ModelBundle.load(config.start)
+    encoder = start.encoder if start else _encoder(config, simulator, out, progress)
     pool = TrainingPool(simulator, encoder, out / "shards", config.shard, config.seed)
     for done in pool.grow(config.shards(0)):
         progress(f"shard {done + 1} of {config.shards(0)} before the first epoch")
-    table = pool.table()
-    encoder.fit_scaling(table["features"], table["reduced_chi2"])
-    estimator = NeuralPosteriorEstimator(
-        table["features"].shape[1],
-        len(SPECTRAL_NAMES),
-        len(LATENT_NAMES),
-        spectral=config.network,
-        latent=config.latent_network,
-    )
-    features = encoder.standardise(table["features"])
-    columns = [features, *(table[name] for name in ("spectral", "latent", "redshift"))]
-    estimator.fit_scaling(*(column[config.validation :] for column in columns))
+    estimator = start.estimator.train() if start else _new_estimator(config, encoder, pool)
     fit = partial(_fit, config, encoder, pool, out, device, progress, estimator)
     losses = {f"{factor}_loss": fit(factor) for factor in ("spectral", "latent")}
     estimator.cpu().eval()
@@ -89,6 +70,41 @@ def train(
         metrics=metrics,
     )
     return bundle.save(out / "bundle")
+
+
+def _encoder(
+    config: TrainConfig, simulator: Simulator, out: Path, progress: Callable[[str], None]
+) -> SpectrumEncoder:
+    """The encoder of a run from nothing; its components are kept in ``out``."""
+    if not (out / "encoder.json").exists():
+        progress("principal components of the population")
+        encoder = encoder_from_population(
+            simulator, config.population, config.components, config.seed
+        )
+        _save(encoder, out / "encoder")
+        (out / "encoder.json").write_text(json.dumps(encoder.config))
+    return SpectrumEncoder.from_state(
+        json.loads((out / "encoder.json").read_text()), load_file(out / "encoder.safetensors")
+    )
+
+
+def _new_estimator(
+    config: TrainConfig, encoder: SpectrumEncoder, pool: TrainingPool
+) -> NeuralPosteriorEstimator:
+    """An estimator, and the encoder, scaled to the simulations made so far."""
+    table = pool.table()
+    encoder.fit_scaling(table["features"], table["reduced_chi2"])
+    estimator = NeuralPosteriorEstimator(
+        table["features"].shape[1],
+        len(SPECTRAL_NAMES),
+        len(LATENT_NAMES),
+        spectral=config.network,
+        latent=config.latent_network,
+    )
+    features = encoder.standardise(table["features"])
+    columns = [features, *(table[name] for name in ("spectral", "latent", "redshift"))]
+    estimator.fit_scaling(*(column[config.validation :] for column in columns))
+    return estimator
 
 
 def _fit(
