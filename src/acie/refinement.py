@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acie.bundle import ModelBundle
-from acie.inference import AdaptiveImportanceSampler, PosteriorFlow, RefinementConfig
+from acie.inference import AdaptiveImportanceSampler, PosteriorFlow, RefinementConfig, temper
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
 from acie.scm import StructuralCausalModel
@@ -26,6 +26,10 @@ MISFIT = 1.2
 #: Galaxies refined together; bounds the memory of a long list.
 _GROUP = 8
 _ROWS = 128
+#: The regression of spectra on variables uses weights of at least this effective size.
+_SIZE_PER_DIM = 4.0
+#: Longest Gauss-Newton step, in standard deviations of the draws.
+_REACH = 4.0
 _LONG = RefinementConfig(first=512, rounds=(384,) * 6, components=2)
 
 
@@ -74,7 +78,7 @@ class _Target:
         refiner: Holds the models.
         observation: One batch.
         inflation: See :class:`SpectrumLikelihood`.
-        evaluations: Draws that will be asked for.
+        config: Draws that will be asked for.
         generator: Source of all randomness.
     """
 
@@ -83,15 +87,16 @@ class _Target:
         refiner: "PosteriorRefiner",
         observation: Observation,
         inflation: Tensor | None,
-        evaluations: int,
+        config: RefinementConfig,
         generator: torch.Generator,
     ) -> None:
         self._refiner, self._generator = refiner, generator
         self._redshift = observation.redshift
         self._excess = refiner.physics.lsf_excess(observation.redshift, observation.lsf)
         self.likelihood = SpectrumLikelihood(observation, refiner.noise_model, inflation)
-        shape = (evaluations, *observation.flux.shape)
+        shape = (config.evaluations, *observation.flux.shape)
         self._spectra = torch.empty(shape, dtype=torch.float32)
+        self._first = config.first
         self._states: list[dict[str, Tensor]] = []
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -113,6 +118,55 @@ class _Target:
                 likelihood[rows, galaxy] = one(spectra)[:, 0]
                 self._spectra[done + rows, galaxy] = spectra[:, 0]
         return prior - log_det - log_q.double() + likelihood
+
+    def gauss_newton(self, x: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of the posterior of a model that is linear in the variables.
+
+        The linear model is the weighted regression of the spectra of the draws so far on their
+        variables, so it costs no further spectra. Where the data say little, the amortised
+        posterior, made twice as wide, takes the place of the prior.
+
+        References:
+            Evensen 2018, Computational Geosciences 22, 885 (ensemble Gauss-Newton methods).
+
+        Arguments:
+            x: Draws, ``(total, batch, dim)``.
+            log_weights: Their log weights, ``(total, batch)``.
+
+        Returns:
+            Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)``.
+        """
+        dim = x.shape[-1]
+        weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
+        root = weights.sqrt().T[:, :, None]
+        centre = torch.einsum("nb,nbd->bd", weights, x)
+        offsets = (x - centre).transpose(0, 1) * root
+        means, slopes = [], []
+        ridge = 1e-6 * torch.eye(dim, dtype=x.dtype)
+        for galaxy in range(x.shape[1]):
+            # Draws without weight say nothing about the neighbourhood of the others.
+            used = weights[:, galaxy] > 1e-4 / len(x)
+            spectra = self._spectra[: len(x), galaxy][used]
+            share = weights[used, galaxy].float()
+            mean = share @ spectra
+            design = offsets[galaxy][used]
+            gram = design.T @ design
+            scale = gram.diagonal().clamp(min=1e-12).sqrt()
+            inverse = torch.linalg.inv(gram / scale[:, None] / scale + ridge)
+            pinv = (inverse / scale[:, None] / scale) @ design.T
+            slopes.append(pinv.float() @ ((spectra - mean) * share.sqrt()[:, None]))
+            means.append(mean)
+        precision, gradient = self.likelihood.information(torch.stack(means), torch.stack(slopes))
+        first = x[: self._first]
+        prior = torch.linalg.inv(4.0 * _covariance(first))
+        pull = (prior @ (first.mean(0) - centre)[..., None])[..., 0]
+        covariance = torch.linalg.inv(precision + prior)
+        covariance = 0.5 * (covariance + covariance.mT)
+        step = (covariance @ (gradient + pull)[..., None])[..., 0]
+        # The regression is trusted as far as its draws reach.
+        reach = offsets.square().sum(1).sqrt()
+        step = step * (_REACH * reach / step.abs().clamp(min=1e-12)).amin(-1, True).clamp(max=1.0)
+        return centre + step, covariance
 
     def spectra(self, index: Tensor) -> Tensor:
         """Spectra of the draws ``index`` ``(sample, batch)``, ``(sample, batch, wave)``."""
@@ -220,9 +274,11 @@ class PosteriorRefiner:
         generator: torch.Generator,
         inflation: Tensor | None = None,
     ) -> RefinedPosterior:
-        target = _Target(self, observation, inflation, config.evaluations, generator)
+        target = _Target(self, observation, inflation, config, generator)
         proposal = _Proposal(self.bundle.estimator.spectral, features)
-        found = AdaptiveImportanceSampler(config).run(target, proposal, num_samples, generator)
+        found = AdaptiveImportanceSampler(config).run(
+            target, proposal, num_samples, generator, target.gauss_newton
+        )
         values = target.state(found.index)
         best = found.index.gather(0, found.log_target.argmax(0)[None])
         binned, single = target.likelihood.misfit(target.spectra(best))
@@ -233,6 +289,13 @@ class PosteriorRefiner:
             fit=binned[0].double(),
             correlation=(binned / single)[0].double(),
         )
+
+
+def _covariance(x: Tensor) -> Tensor:
+    """Covariance of ``(sample, batch, dim)``, ``(batch, dim, dim)``."""
+    centred = (x - x.mean(0)).transpose(0, 1)
+    floor = 1e-8 * torch.eye(x.shape[-1], dtype=x.dtype)
+    return centred.mT @ centred / len(x) + floor
 
 
 def _short(num_samples: int) -> RefinementConfig:

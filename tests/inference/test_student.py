@@ -46,3 +46,23 @@ def test_fit_survives_degenerate_weights():
     for components in (1, 3):
         law = fit_student_mixture(x, log_weights, reference, components=components)
         assert bool(law.log_prob(law.sample(50, generator)).isfinite().all())
+
+
+def test_a_joined_component_gets_half_of_the_draws():
+    generator = torch.Generator().manual_seed(4)
+    mixture = fit_student_mixture(
+        torch.randn(400, 2, 3, generator=generator),
+        torch.zeros(400, 2),
+        torch.eye(3).expand(2, 3, 3).double(),
+        components=2,
+    )
+    far = torch.full((2, 3), 50.0, dtype=torch.float64)
+    joined = mixture.joined(far, torch.eye(3).expand(2, 3, 3).double())
+    draws = joined.sample(1000, generator)
+    assert int((draws[..., 0] > 25.0).sum()) == 1000
+    # Far from the new component the density is half of the old one.
+    near = torch.randn(50, 2, 3, generator=generator).double()
+    torch.testing.assert_close(
+        joined.log_prob(near), mixture.log_prob(near) - torch.log(torch.tensor(2.0)).double(),
+        rtol=0, atol=1e-4,
+    )  # fmt: skip

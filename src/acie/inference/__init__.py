@@ -15,12 +15,14 @@ from acie.inference.estimator import NeuralPosteriorEstimator
 from acie.inference.flow import PosteriorFlow
 from acie.inference.importance import (
     AdaptiveImportanceSampler,
+    Guide,
     ImportanceResult,
     LogTarget,
     Proposal,
     RefinementConfig,
 )
 from acie.inference.posterior import AmortisedPosterior
+from acie.inference.student import temper
 from acie.inference.weights import (
     effective_sample_size,
     normalise_log_weights,
@@ -32,6 +34,7 @@ __all__ = [
     "AdaptiveImportanceSampler",
     "AmortisedPosterior",
     "Encoding",
+    "Guide",
     "ImportanceResult",
     "LogTarget",
     "Misfit",
@@ -47,5 +50,6 @@ __all__ = [
     "pareto_k",
     "rank_statistics",
     "systematic_resample",
+    "temper",
     "uniformity_p_value",
 ]

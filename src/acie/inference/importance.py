@@ -2,6 +2,7 @@
 
 __all__ = [
     "AdaptiveImportanceSampler",
+    "Guide",
     "ImportanceResult",
     "LogTarget",
     "Proposal",
@@ -25,6 +26,19 @@ class LogTarget(Protocol):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
+        ...
+
+
+class Guide(Protocol):
+    """A second opinion on where the target is, such as a Gauss-Newton step."""
+
+    def __call__(self, x: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)`` from the draws so far.
+
+        Arguments:
+            x: Draws, ``(total, batch, dim)``, in the order in which the target saw them.
+            log_weights: Their log weights, ``(total, batch)``.
+        """
         ...
 
 
@@ -138,6 +152,7 @@ class AdaptiveImportanceSampler:
         proposal: Proposal,
         num_samples: int,
         generator: torch.Generator,
+        guide: Guide | None = None,
     ) -> ImportanceResult:
         """Refine ``proposal`` towards ``log_target`` and resample.
 
@@ -147,6 +162,7 @@ class AdaptiveImportanceSampler:
             proposal: The amortised posterior of the same batch.
             num_samples: Equally weighted draws to return.
             generator: Source of all randomness.
+            guide: Adds a component of its own to every adapted proposal.
         """
         config = self.config
         x, log_q = proposal.sample_and_log_prob(config.first, generator)
@@ -167,6 +183,8 @@ class AdaptiveImportanceSampler:
                 dof=config.dof,
                 target=config.size_per_dim * x.shape[-1],
             )
+            if guide is not None:
+                adapted = adapted.joined(*guide(x, weights))
             fitted.append(adapted)
             new = adapted.sample(count, generator).to(x.dtype)
             target = torch.cat([target, _clean(log_target(new))])

@@ -30,6 +30,22 @@ class StudentMixture:
         terms = student_log_prob(x.to(self.mean), self.mean, self.root, self.dof)
         return torch.logsumexp(terms + self.log_fraction, dim=-1)
 
+    def joined(self, mean: Tensor, covariance: Tensor) -> "StudentMixture":
+        """The mixture with one more component, which gets half of the draws.
+
+        Arguments:
+            mean: Its centres, ``(batch, dim)``.
+            covariance: Its scale matrices, ``(batch, dim, dim)``.
+        """
+        half = math.log(0.5)
+        extra = torch.full_like(self.log_fraction[:, :1], half)
+        return StudentMixture(
+            torch.cat([self.log_fraction + half, extra], 1),
+            torch.cat([self.mean, mean.to(self.mean)[:, None]], 1),
+            torch.cat([self.root, _cholesky(covariance.to(self.root))[:, None]], 1),
+            self.dof,
+        )
+
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draws of shape ``(n, batch, dim)``, stratified over the components."""
         batch, _, dim = self.mean.shape

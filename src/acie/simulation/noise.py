@@ -154,6 +154,37 @@ class SpectrumLikelihood:
         prior = torch.eye(len(self.basis), dtype=gram.dtype) / self.noise.calibration**2
         return projected, gram + prior
 
+    def information(self, model: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Gauss-Newton precision and gradient of a model that is linear in its parameters.
+
+        With the calibration marginalised,
+        :math:`A = J^T W J - J^T W D M^{-1} D^T W J` and
+        :math:`g = J^T W r - J^T W D M^{-1} D^T W r`, both over the squared scale of the noise.
+
+        Arguments:
+            model: Spectra at the point of expansion, ``(batch, wave)``.
+            jacobian: Derivatives, ``(batch, dim, wave)``.
+
+        Returns:
+            Precision ``(batch, dim, dim)`` and gradient ``(batch, dim)``, double precision.
+        """
+        weight, _ = self._weight(model)
+        residual = self.flux - model
+        projected, gram = self._moments(model, weight, weight * residual)
+        design = (jacobian * (weight * model)[:, None]) @ self.basis.T
+        weighted = (jacobian * weight[:, None]).double()
+        precision = weighted @ jacobian.double().mT
+        gradient = (weighted @ residual.double()[..., None])[..., 0]
+        design, factor = design.double(), torch.linalg.cholesky(gram)
+        half = torch.linalg.solve_triangular(factor, design.mT, upper=False)
+        rest = torch.linalg.solve_triangular(factor, projected[..., None], upper=False)
+        chi2 = (weight * residual.square()).sum(-1).double() - rest.square().sum((-1, -2))
+        dof = self.noise.scale_dof
+        scale = self._power * (dof + self.count) / (dof + chi2.clamp(min=0.0))
+        precision = scale[:, None, None] * (precision - half.mT @ half)
+        gradient = scale[:, None] * (gradient - (half.mT @ rest)[..., 0])
+        return precision, gradient
+
     def calibration(self, model: Tensor) -> Tensor:
         """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
         weight = self._weight(model)[0]
