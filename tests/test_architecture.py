@@ -35,10 +35,12 @@ LAYERS = {
     "simulation": {"observation", "scm", "physics"},
     "io": {"observation", "refraction", "results"},
     "bundle": {"acie", "physics", "inference", "simulation"},
-    "refinement": {"bundle", "observation", "scm", "physics", "inference", "simulation"},
+    "galaxy_target": {"observation", "scm", "physics", "inference", "simulation"},
+    "refinement": {"galaxy_target", "observation", "inference"},
     "quality": {"observation", "refinement", "results", "simulation"},
     "engine": {
         "bundle",
+        "galaxy_target",
         "observation",
         "quality",
         "refinement",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from acie.bundle import ModelBundle
 from acie.errors import ConflictingInterventions, MissingRedshift
+from acie.galaxy_target import RefinementModels
 from acie.inference import RefinementConfig
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
@@ -47,9 +48,8 @@ class CounterfactualEngine:
         self.physics = StellarPopulationModel(bundle.templates)
         self.scm = build_galaxy_scm(self.physics)
         self.noise_model = NoiseModel() if noise_model is None else noise_model
-        self._refiner = PosteriorRefiner(
-            bundle, self.physics, self.scm, self.noise_model, refinement
-        )
+        models = RefinementModels(bundle.estimator, self.physics, self.scm, self.noise_model)
+        self._refiner = PosteriorRefiner(models, refinement)
 
     @classmethod
     def load(cls, name_or_path: str | Path = "galaxy-v1") -> "CounterfactualEngine":

@@ -11,26 +11,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acie.bundle import ModelBundle
-from acie.inference import AdaptiveImportanceSampler, PosteriorFlow, RefinementConfig, temper
+from acie.galaxy_target import AmortisedProposal, GalaxyTarget, RefinementModels
+from acie.inference import (
+    AdaptiveImportanceSampler,
+    RefinementConfig,
+    effective_sample_size,
+)
 from acie.observation import Observation
-from acie.physics import StellarPopulationModel
-from acie.scm import StructuralCausalModel
-from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
 
-#: Galaxies below this efficiency after the short refinement get the long one.
-HARD = 0.05
+#: Galaxies whose draws are worth less than this share of the number asked for get more of them.
+HARD = 0.2
 #: Residuals in bins of 5 pixels may exceed those of single pixels, in units of their stated
 #: errors, by this factor before the errors are inflated by it.
 MISFIT = 1.2
 #: Galaxies refined together; bounds the memory of a long list.
 _GROUP = 8
-_ROWS = 128
-#: The regression of spectra on variables uses weights of at least this effective size.
-_SIZE_PER_DIM = 4.0
-#: Longest Gauss-Newton step, in standard deviations of the draws.
-_REACH = 4.0
-_LONG = RefinementConfig(first=512, rounds=(384,) * 6, components=2)
+_LONG = RefinementConfig(first=256, rounds=(128, 128, 256, 256, 256), components=1)
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,7 @@ class RefinedPosterior:
         values: Every variable of the model, each ``(sample, batch)``.
         spectra: Model spectra, ``(sample, batch, wave)``.
         efficiency: Importance-sampling efficiency, ``(batch,)``.
+        size: Effective number of all draws together, ``(batch,)``.
         fit: Robust standard deviation of the best draw's residuals in bins of 5, ``(batch,)``.
         correlation: That of bins over that of single pixels, ``(batch,)``.
     """
@@ -48,171 +45,22 @@ class RefinedPosterior:
     values: dict[str, Tensor]
     spectra: Tensor
     efficiency: Tensor
+    size: Tensor
     fit: Tensor
     correlation: Tensor
-
-
-class _Proposal:
-    """The spectral factor of the amortised posterior, for one batch of features."""
-
-    def __init__(self, flow: PosteriorFlow, features: Tensor) -> None:
-        self._density = flow(features)
-        self._batch, self._dim = len(features), flow.dim
-
-    def sample_and_log_prob(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x, log_q = self._density.sample_and_log_prob(count, generator)
-        return x.double(), log_q.double()
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        return self._density.log_prob(x.float()).double()
-
-
-class _Target:
-    """Log posterior density of the spectral variables, up to a constant.
-
-    With x_l drawn from the learned conditional q(x_l | x_s), the weight of the pair is
-    p(x_s, x_l) L(x_s) / q(x_s) q(x_l | x_s). The binary variable is summed over. States and
-    spectra are kept, so that the draws that are chosen in the end need no second computation.
-
-    Arguments:
-        refiner: Holds the models.
-        observation: One batch.
-        inflation: See :class:`SpectrumLikelihood`.
-        config: Draws that will be asked for.
-        generator: Source of all randomness.
-    """
-
-    def __init__(
-        self,
-        refiner: "PosteriorRefiner",
-        observation: Observation,
-        inflation: Tensor | None,
-        config: RefinementConfig,
-        generator: torch.Generator,
-    ) -> None:
-        self._refiner, self._generator = refiner, generator
-        self._redshift = observation.redshift
-        self._excess = refiner.physics.lsf_excess(observation.redshift, observation.lsf)
-        self.likelihood = SpectrumLikelihood(observation, refiner.noise_model, inflation)
-        shape = (config.evaluations, *observation.flux.shape)
-        self._spectra = torch.empty(shape, dtype=torch.float32)
-        self._first = config.first
-        self._states: list[dict[str, Tensor]] = []
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
-        estimator = self._refiner.bundle.estimator
-        x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
-        values, log_det = self._values(x, x_l.double())
-        odds = self._refiner.scm.enumerate_binary(values, "quenched")
-        prior = torch.logsumexp(odds, 0)
-        done = sum(len(state["redshift"]) for state in self._states)
-        self._states.append({**values, "quenched": torch.sigmoid(odds[1] - odds[0])})
-        likelihood = torch.empty_like(prior)
-        for galaxy in range(x.shape[1]):
-            one = self.likelihood[galaxy]
-            # Few rows at a time: their spectra are still in the cache when they are compared.
-            for rows in torch.arange(len(x)).split(_ROWS):
-                part = {name: value[rows, galaxy, None] for name, value in values.items()}
-                spectra = self._refiner.physics(part, self._excess[galaxy, None])
-                likelihood[rows, galaxy] = one(spectra)[:, 0]
-                self._spectra[done + rows, galaxy] = spectra[:, 0]
-        return prior - log_det - log_q.double() + likelihood
-
-    def gauss_newton(self, x: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of the posterior of a model that is linear in the variables.
-
-        The linear model is the weighted regression of the spectra of the draws so far on their
-        variables, so it costs no further spectra. Where the data say little, the amortised
-        posterior, made twice as wide, takes the place of the prior.
-
-        References:
-            Evensen 2018, Computational Geosciences 22, 885 (ensemble Gauss-Newton methods).
-
-        Arguments:
-            x: Draws, ``(total, batch, dim)``.
-            log_weights: Their log weights, ``(total, batch)``.
-
-        Returns:
-            Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)``.
-        """
-        dim = x.shape[-1]
-        weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
-        root = weights.sqrt().T[:, :, None]
-        centre = torch.einsum("nb,nbd->bd", weights, x)
-        offsets = (x - centre).transpose(0, 1) * root
-        means, slopes = [], []
-        ridge = 1e-6 * torch.eye(dim, dtype=x.dtype)
-        for galaxy in range(x.shape[1]):
-            # Draws without weight say nothing about the neighbourhood of the others.
-            used = weights[:, galaxy] > 1e-4 / len(x)
-            spectra = self._spectra[: len(x), galaxy][used]
-            share = weights[used, galaxy].float()
-            mean = share @ spectra
-            design = offsets[galaxy][used]
-            gram = design.T @ design
-            scale = gram.diagonal().clamp(min=1e-12).sqrt()
-            inverse = torch.linalg.inv(gram / scale[:, None] / scale + ridge)
-            pinv = (inverse / scale[:, None] / scale) @ design.T
-            slopes.append(pinv.float() @ ((spectra - mean) * share.sqrt()[:, None]))
-            means.append(mean)
-        precision, gradient = self.likelihood.information(torch.stack(means), torch.stack(slopes))
-        first = x[: self._first]
-        prior = torch.linalg.inv(4.0 * _covariance(first))
-        pull = (prior @ (first.mean(0) - centre)[..., None])[..., 0]
-        covariance = torch.linalg.inv(precision + prior)
-        covariance = 0.5 * (covariance + covariance.mT)
-        step = (covariance @ (gradient + pull)[..., None])[..., 0]
-        # The regression is trusted as far as its draws reach.
-        reach = offsets.square().sum(1).sqrt()
-        step = step * (_REACH * reach / step.abs().clamp(min=1e-12)).amin(-1, True).clamp(max=1.0)
-        return centre + step, covariance
-
-    def spectra(self, index: Tensor) -> Tensor:
-        """Spectra of the draws ``index`` ``(sample, batch)``, ``(sample, batch, wave)``."""
-        return self._spectra[index, torch.arange(index.shape[1])]
-
-    def state(self, index: Tensor) -> dict[str, Tensor]:
-        """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""
-        values = {
-            name: torch.cat([state[name] for state in self._states]).gather(0, index)
-            for name in self._states[0]
-        }
-        shape, dtype = index.shape, values["quenched"].dtype
-        uniform = torch.rand(shape, generator=self._generator, dtype=dtype)
-        values["quenched"] = (uniform < values["quenched"]).to(dtype)
-        return values
-
-    def _values(self, x: Tensor, x_l: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        return self._refiner.scm.from_unconstrained(
-            torch.cat([x, x_l], -1),
-            (*SPECTRAL_NAMES, *LATENT_NAMES),
-            {"redshift": self._redshift.double().expand(x.shape[:-1])},
-        )
 
 
 class PosteriorRefiner:
     """Importance refinement for batches of galaxies.
 
     Arguments:
-        bundle: Holds the amortised posterior.
-        physics: The forward model.
-        scm: The causal model, which is the prior.
-        noise_model: How measured spectra differ from perfect ones.
+        models: Amortised posterior, forward model, prior and noise.
         config: Draws spent on every galaxy; left out, about twice the number asked for, and many
             more on the galaxies that need it.
     """
 
-    def __init__(
-        self,
-        bundle: ModelBundle,
-        physics: StellarPopulationModel,
-        scm: StructuralCausalModel,
-        noise_model: NoiseModel,
-        config: RefinementConfig | None = None,
-    ) -> None:
-        self.bundle, self.physics, self.scm = bundle, physics, scm
-        self.noise_model, self._config = noise_model, config
+    def __init__(self, models: RefinementModels, config: RefinementConfig | None = None) -> None:
+        self._models, self._config = models, config
 
     def run(
         self,
@@ -245,7 +93,7 @@ class PosteriorRefiner:
     ) -> RefinedPosterior:
         short = self._config or _short(num_samples)
         found = self._once(observation, features, short, num_samples, generator)
-        hard = (found.efficiency < HARD) | (found.correlation > MISFIT)
+        hard = (found.size < HARD * num_samples) | (found.correlation > MISFIT)
         for galaxy in torch.nonzero(hard)[:, 0].tolist():
             # Galaxies on which the amortised posterior misleads, or whose residuals are
             # correlated, get a longer adaptation, with errors inflated by the correlation.
@@ -262,7 +110,8 @@ class PosteriorRefiner:
             for name, value in again.values.items():
                 found.values[name][:, one] = value
             found.spectra[:, one] = again.spectra
-            found.efficiency[one], found.fit[one] = again.efficiency, again.fit
+            for name in ("efficiency", "size", "fit"):
+                getattr(found, name)[one] = getattr(again, name)
         return found
 
     def _once(
@@ -274,8 +123,8 @@ class PosteriorRefiner:
         generator: torch.Generator,
         inflation: Tensor | None = None,
     ) -> RefinedPosterior:
-        target = _Target(self, observation, inflation, config, generator)
-        proposal = _Proposal(self.bundle.estimator.spectral, features)
+        target = GalaxyTarget(self._models, observation, inflation, config, generator)
+        proposal = AmortisedProposal(self._models.estimator.spectral, features)
         found = AdaptiveImportanceSampler(config).run(
             target, proposal, num_samples, generator, target.gauss_newton
         )
@@ -286,21 +135,17 @@ class PosteriorRefiner:
             values=values,
             spectra=target.spectra(found.index),
             efficiency=found.efficiency,
+            size=effective_sample_size(found.log_weights),
             fit=binned[0].double(),
             correlation=(binned / single)[0].double(),
         )
 
 
-def _covariance(x: Tensor) -> Tensor:
-    """Covariance of ``(sample, batch, dim)``, ``(batch, dim, dim)``."""
-    centred = (x - x.mean(0)).transpose(0, 1)
-    floor = 1e-8 * torch.eye(x.shape[-1], dtype=x.dtype)
-    return centred.mT @ centred / len(x) + floor
-
-
 def _short(num_samples: int) -> RefinementConfig:
     return RefinementConfig(
-        first=max(64, 5 * num_samples // 8), rounds=(max(64, num_samples),), components=1
+        first=max(64, 5 * num_samples // 8),
+        rounds=(max(32, 3 * num_samples // 8), max(64, num_samples)),
+        components=1,
     )
 
 
@@ -310,7 +155,7 @@ def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:
     names = parts[0].values
     values = {name: torch.cat([part.values[name] for part in parts], 1) for name in names}
     spectra = torch.cat([part.spectra for part in parts], 1)
-    columns = ("efficiency", "fit", "correlation")
+    columns = ("efficiency", "size", "fit", "correlation")
     return RefinedPosterior(
         values, spectra, *(torch.cat([getattr(part, name) for part in parts]) for name in columns)
     )
