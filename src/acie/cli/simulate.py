@@ -41,4 +41,5 @@ def run(out: Path, n: int, model: str, do: list[str], shard: int, seed: int) -> 
             partial = path.with_suffix(".partial")
             save_file({name: value.clone() for name, value in tensors.items()}, partial)
             partial.rename(path)
-    typer.echo(f"{n} galaxies in {len(starts)} shards: {out}")
+    shards = "1 shard" if len(starts) == 1 else f"{len(starts)} shards"
+    typer.echo(f"{n} galaxies in {shards}: {out}")
