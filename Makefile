@@ -21,5 +21,6 @@ check: install  ## lint
 demo: install  ## answer one question on the bundled example, or on SPECTRUM=FILE
 	$(BIN)/python -m acie.demo $(SPECTRUM)
 
-train: install  ## make the shipped model again
+train: install  ## make the shipped model again, in two steps
 	$(BIN)/acie train --config configs/galaxy.yaml
+	$(BIN)/acie train --config configs/galaxy-refine.yaml --out runs/galaxy-v1-refined

@@ -26,7 +26,6 @@ HARD = 0.2
 MISFIT = 1.2
 #: Galaxies refined together; bounds the memory of a long list.
 _GROUP = 8
-_LONG = RefinementConfig(first=256, rounds=(128, 128, 256, 256, 256), components=1)
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class PosteriorRefiner:
             again = self._once(
                 observation[one],
                 features[one],
-                self._config or _LONG,
+                self._config or _long(num_samples),
                 num_samples,
                 generator,
                 inflation=torch.where(correlation > MISFIT, correlation, 1.0),
@@ -147,6 +146,11 @@ def _short(num_samples: int) -> RefinementConfig:
         rounds=(max(32, 3 * num_samples // 8), max(64, num_samples)),
         components=1,
     )
+
+
+def _long(num_samples: int) -> RefinementConfig:
+    many, few = max(64, num_samples), max(48, num_samples // 2)
+    return RefinementConfig(first=many, rounds=(few, few, many, many, many), components=1)
 
 
 def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:
