@@ -68,13 +68,11 @@ def test_every_sample_has_the_asked_value(engine, drawn, abduction):
 
 def test_draws_without_an_allowed_value_are_left_out_and_flagged(engine, drawn, abduction):
     age = abduction.posterior.values["age"]
-    # A shift that a quarter of the draws of the first galaxy cannot make.
-    shift = -(float(age[:, 0].quantile(0.25)) - 0.05)
-    possible = age + shift >= 0.05
-    if bool((possible.double().mean(0) < 0.5).any()):
-        pytest.skip("another galaxy is younger")
+    youngest = int(age.median(0).values.argmin())
+    # A shift that a quarter of the draws of the youngest galaxy cannot make.
+    shift = -(float(age[:, youngest].quantile(0.25)) - 0.05)
     result = predict(engine, drawn, abduction, {"age": {"shift": shift}})
-    assert "PARTIAL" in result.quality[0].names
+    assert "PARTIAL" in result.quality[youngest].names
     assert bool(torch.isfinite(result.change).all())
     assert float(result.values["age"].min()) >= 0.05 - 1e-9
     moved = result.values["age"] - result.abduction.posterior.values["age"]

@@ -16,7 +16,7 @@ import typer
 QUESTION = "stellar_mass*=1.5"
 
 
-def make_example(folder: Path, seed: int = 12) -> None:
+def make_example(folder: Path, seed: int = 119) -> None:
     """Simulate the bundled example: ``example.fits`` and the truth, ``example_truth.fits``."""
     from astropy import units
     from astropy.table import Table

@@ -38,6 +38,8 @@ def plot_counterfactual(
         [["spectrum"] * 4, ["ratio"] * 4, list("abcd")], height_ratios=[3, 1.2, 1.5]
     )
     top = axes["spectrum"]
+    axes["ratio"].sharex(top)
+    top.tick_params(labelbottom=False)
     top.plot(wave, _smooth(observed), color=_FACTUAL, lw=0.7, label="observed (5 pixel mean)")
     shown = np.where(good, middle, np.nan)
     top.plot(wave, _smooth(shown), color=_COUNTER, lw=0.8, label=", ".join(result.actions))
@@ -52,7 +54,7 @@ def plot_counterfactual(
             top.text(at, top.get_ylim()[1], name, ha="center", va="bottom", fontsize=8)
     top.set_ylabel(r"$F_\lambda$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$]")
     top.set_title(title, loc="left", pad=18, fontsize=10)
-    top.legend(loc="upper left", frameon=False)
+    top.legend(loc="lower right", frameon=False)
     spectra = result.abduction.posterior.spectra[:, 0]
     ratio = ((spectra + result.change[:, 0]) / spectra.clamp(min=1e-12)).double()
     bands = torch.quantile(ratio, torch.tensor([0.16, 0.5, 0.84]).double(), dim=0).numpy()

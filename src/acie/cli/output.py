@@ -2,6 +2,7 @@
 
 __all__ = ["make_folder", "state_table", "table"]
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def _interval(state: dict[str, Any]) -> str:
     low, middle, high = (state[key] for key in ("p16", "median", "p84"))
-    text = f"{middle:.4g}"
+    text = f"{middle:.4g}" if abs(middle) < 1e4 else f"{middle:.3g}"
     if high > low:
         text += f" -{middle - low:.2g} +{high - middle:.2g}"
-    # 1.5e+10 is 1.5e10 to people, and the table fits 80 columns.
-    return text.replace("e+", "e")
+    # 1.5e+09 is 1.5e9 to people, and the table fits 80 columns.
+    return re.sub(r"e\+?(-?)0*(\d)", r"e\1\2", text)
 
 
 def state_table(answer: dict[str, Any]) -> None:
