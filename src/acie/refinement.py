@@ -20,7 +20,7 @@ from acie.inference import (
 from acie.observation import Observation
 
 #: Galaxies whose draws are worth less than this share of the number asked for get more of them.
-HARD = 0.2
+HARD = 0.25
 #: Residuals in bins of 5 pixels may exceed those of single pixels, in units of their stated
 #: errors, by this factor before the errors are inflated by it.
 MISFIT = 1.2
@@ -143,8 +143,8 @@ class PosteriorRefiner:
 
 
 def _short(num_samples: int) -> RefinementConfig:
-    few, many = max(32, num_samples // 4), max(64, 3 * num_samples // 4)
-    return RefinementConfig(first=max(64, num_samples // 2), rounds=(few, many), components=1)
+    few, many = max(32, 3 * num_samples // 8), max(64, num_samples)
+    return RefinementConfig(first=max(64, 5 * num_samples // 8), rounds=(few, many), components=1)
 
 
 def _long(num_samples: int) -> RefinementConfig:
