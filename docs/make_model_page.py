@@ -195,13 +195,13 @@ unreliable. It is computed for every galaxy. It judges the agreement of the adap
 *this* model's likelihood; it does not say that the model is right (see `POOR_FIT` and
 `OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
 
-A galaxy gets a second, longer refinement when all its draws together are worth fewer than
-{refinement.HARD:g} of the number asked for, or when
+A galaxy gets a second, longer refinement, and if need be a third, when all its draws together are
+worth fewer than {refinement.HARD:g} of the number asked for, or when
 its residuals are correlated: when their robust standard deviation in bins of five pixels, in units
 of the stated errors (the misfit, about 1 for a good fit), exceeds that of single pixels by more
-than the factor {refinement.MISFIT:g}. The log likelihood of the second refinement is then divided
+than the factor {refinement.MISFIT:g}. The log likelihood of these refinements is then divided
 by that ratio squared, so that correlated misfits do not pass for information; intervals get wider.
-Its `confidence` is that of the second refinement.
+Its `confidence` is that of the last refinement.
 """
 
 

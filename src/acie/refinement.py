@@ -24,8 +24,10 @@ HARD = 0.25
 #: Residuals in bins of 5 pixels may exceed those of single pixels, in units of their stated
 #: errors, by this factor before the errors are inflated by it.
 MISFIT = 1.2
-#: Galaxies refined together; bounds the memory of a long list.
-_GROUP = 8
+#: Galaxies refined together, and spectra kept at a time (24 kB each): bounds of the memory.
+_GROUP = 16
+_SPECTRA = 4096
+_FIGURES = ("efficiency", "size", "fit", "correlation")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,20 @@ class RefinedPosterior:
     size: Tensor
     fit: Tensor
     correlation: Tensor
+
+    def put(self, chosen: Tensor, other: "RefinedPosterior") -> None:
+        """Replace the galaxies ``chosen``, a mask ``(batch,)``, by those of ``other``."""
+        for name, value in other.values.items():
+            self.values[name][:, chosen] = value
+        self.spectra[:, chosen] = other.spectra
+        for name in _FIGURES:
+            getattr(self, name)[chosen] = getattr(other, name)
+
+    def outside_inference_mode(self) -> "RefinedPosterior":
+        """A copy whose tensors may take part in later differentiation."""
+        values = {name: value.clone() for name, value in self.values.items()}
+        figures = {name: getattr(self, name).clone() for name in _FIGURES}
+        return RefinedPosterior(values=values, spectra=self.spectra.clone(), **figures)
 
 
 class PosteriorRefiner:
@@ -76,44 +92,38 @@ class PosteriorRefiner:
             num_samples: Draws to return per galaxy.
             generator: Source of all randomness.
         """
-        groups = torch.arange(len(observation)).split(_GROUP)
+        configs = [self._config] if self._config else _levels(num_samples)
         # Thousands of small operations: without the records of autograd they are a tenth faster.
         with torch.inference_mode():
-            parts = [
-                self._group(observation[group], features[group], num_samples, generator)
-                for group in groups
-            ]
-        return _joined(parts)
+            found = self._batch(observation, features, configs[0], num_samples, generator)
+            # Correlated residuals inflate the errors, once and for all.
+            inflated = found.correlation > MISFIT
+            inflation = torch.where(inflated, found.correlation, 1.0)
+            needy = inflated | (found.size < HARD * num_samples)
+            for config in configs[1:]:
+                if not bool(needy.any()):
+                    break
+                part = (observation[needy], features[needy], config, num_samples, generator)
+                found.put(needy, self._batch(*part, inflation[needy]))
+                needy = found.size < HARD * num_samples
+        return found.outside_inference_mode()
 
-    def _group(
+    def _batch(
         self,
         observation: Observation,
         features: Tensor,
+        config: RefinementConfig,
         num_samples: int,
         generator: torch.Generator,
+        inflation: Tensor | None = None,
     ) -> RefinedPosterior:
-        short = self._config or _short(num_samples)
-        found = self._once(observation, features, short, num_samples, generator)
-        hard = (found.size < HARD * num_samples) | (found.correlation > MISFIT)
-        for galaxy in torch.nonzero(hard)[:, 0].tolist():
-            # Galaxies on which the amortised posterior misleads, or whose residuals are
-            # correlated, get a longer adaptation, with errors inflated by the correlation.
-            one = slice(galaxy, galaxy + 1)
-            correlation = found.correlation[one]
-            again = self._once(
-                observation[one],
-                features[one],
-                self._config or _long(num_samples),
-                num_samples,
-                generator,
-                inflation=torch.where(correlation > MISFIT, correlation, 1.0),
-            )
-            for name, value in again.values.items():
-                found.values[name][:, one] = value
-            found.spectra[:, one] = again.spectra
-            for name in ("efficiency", "size", "fit"):
-                getattr(found, name)[one] = getattr(again, name)
-        return found
+        size = max(1, min(_GROUP, _SPECTRA // config.evaluations))
+        parts = []
+        for group in torch.arange(len(observation)).split(size):
+            own = None if inflation is None else inflation[group]
+            part = (observation[group], features[group], config, num_samples, generator, own)
+            parts.append(self._once(*part))
+        return _joined(parts)
 
     def _once(
         self,
@@ -142,23 +152,22 @@ class PosteriorRefiner:
         )
 
 
-def _short(num_samples: int) -> RefinementConfig:
-    few, many = max(32, 3 * num_samples // 8), max(64, num_samples)
-    return RefinementConfig(first=max(64, 5 * num_samples // 8), rounds=(few, many), components=1)
-
-
-def _long(num_samples: int) -> RefinementConfig:
-    few, some = max(48, 3 * num_samples // 8), max(48, num_samples // 2)
-    many = max(64, num_samples)
-    return RefinementConfig(first=some + few, rounds=(few, some, many), components=1)
+def _levels(num_samples: int) -> list[RefinementConfig]:
+    """For every galaxy, for those that need more, and for those that need much more."""
+    few, some = max(32, 3 * num_samples // 8), max(48, num_samples // 2)
+    first, many = max(64, 5 * num_samples // 8), max(64, num_samples)
+    return [
+        RefinementConfig(first=first, rounds=(few, many), components=1),
+        RefinementConfig(first=some + few, rounds=(few, some, many), components=1),
+        RefinementConfig(first=512, rounds=(256,) * 4 + (384,) * 2, components=2),
+    ]
 
 
 def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:
-    """One batch again, as tensors that may take part in later differentiation."""
+    """Groups of galaxies as one batch."""
     values = {
         name: torch.cat([part.values[name] for part in parts], 1) for name in parts[0].values
     }
-    columns = ("efficiency", "size", "fit", "correlation")
-    figures = {name: torch.cat([getattr(part, name) for part in parts]) for name in columns}
     spectra = torch.cat([part.spectra for part in parts], 1)
+    figures = {name: torch.cat([getattr(part, name) for part in parts]) for name in _FIGURES}
     return RefinedPosterior(values=values, spectra=spectra, **figures)
