@@ -159,7 +159,7 @@ def _levels(num_samples: int) -> list[RefinementConfig]:
     return [
         RefinementConfig(first=first, rounds=(few, many), components=1),
         RefinementConfig(first=some + few, rounds=(few, some, many), components=1),
-        RefinementConfig(first=512, rounds=(256,) * 4 + (384,) * 2, components=2),
+        RefinementConfig(first=2 * many, rounds=(many,) * 4 + (3 * many // 2,) * 2, components=2),
     ]
 
 
