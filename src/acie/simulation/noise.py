@@ -20,9 +20,9 @@ class NoiseModel:
     Arguments:
         calibration: Standard deviation of each coefficient of the multiplicative polynomial.
         calibration_terms: Number of Chebyshev terms, from the constant one.
-        template_error: Relative error per pixel of the templates inside the range of MILES. The
-            residuals of the best-measured quiescent galaxies exceed their noise by 1.6 % in bins
-            of 5 angstrom, which this is to cover.
+        template_error: Relative error per pixel of the templates inside the range of MILES. An
+            estimate from one quiescent galaxy observed twice at S/N 35, whose residuals in bins
+            of 5 angstrom exceed the noise by between one and two percent.
         template_error_outside: The same outside, rest-frame below 3540 and above 7350 angstrom.
         scale_dof: The true variance is the stated one times ``dof / chi2(dof)``.
     """
