@@ -1,24 +1,40 @@
-"""The exact posterior density of a batch of galaxies, and the amortised one that proposes."""
+"""The posterior density of a batch of galaxies, exact and reduced, and its amortised proposal."""
 
-__all__ = ["AmortisedProposal", "GalaxyTarget", "RefinementModels"]
+__all__ = [
+    "AmortisedProposal",
+    "ExactSpectra",
+    "GalaxyPrior",
+    "ReducedTarget",
+    "RefinementModels",
+]
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from acie.inference import NeuralPosteriorEstimator, PosteriorFlow, RefinementConfig, temper
+from acie.inference import NeuralPosteriorEstimator, PosteriorFlow, temper
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
+from acie.reduced import ReducedLikelihood
 from acie.scm import StructuralCausalModel
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
 
 #: Rows of spectra that are computed and compared at a time.
 _ROWS = 128
-#: The regression of spectra on variables uses weights of at least this effective size.
+#: Draws whose exact spectra make the basis of the reduced likelihood.
+ANCHORS = 48
+#: Effective size to which the anchors' weights are flattened: none may be without say.
+_ANCHOR_SIZE = 8.0
+#: The regression of coordinates on variables uses weights of at least this effective size.
 _SIZE_PER_DIM = 4.0
 #: Longest Gauss-Newton step, in standard deviations of the draws.
 _REACH = 4.0
+#: Precision that the amortised posterior, made twice as wide, gives the noise.
+_PRIOR = 0.25
+#: Variables that the spectrum depends on directly.
+_CAUSES = (*SPECTRAL_NAMES, "tau", "redshift")
 
 
 @dataclass(frozen=True)
@@ -39,126 +55,61 @@ class RefinementModels:
 
 
 class AmortisedProposal:
-    """The spectral factor of the amortised posterior, for one batch of features."""
+    """The spectral factor of the amortised posterior, in the space of its own noise.
+
+    There it is a standard normal law, and the exact posterior is nearly normal too: the flow has
+    taken its skewness away.
+    """
 
     def __init__(self, flow: PosteriorFlow, features: Tensor) -> None:
-        self._density = flow(features)
-        self._batch, self._dim = len(features), flow.dim
+        self._map, self._shape = flow(features).whitened(), (len(features), flow.dim)
 
     def sample_and_log_prob(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws ``(count, batch, dim)`` and their log density ``(count, batch)``."""
-        x, log_q = self._density.sample_and_log_prob(count, generator)
-        return x.double(), log_q.double()
+        noise = torch.randn((count, *self._shape), generator=generator, dtype=torch.float64)
+        return noise, self.log_prob(noise)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, noise: Tensor) -> Tensor:
         """Log density of ``(sample, batch, dim)``, ``(sample, batch)``."""
-        return self._density.log_prob(x.float()).double()
+        return -0.5 * (noise.square().sum(-1) + noise.shape[-1] * math.log(2.0 * math.pi))
+
+    def variables(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Unconstrained variables and log |d variables / d noise|, ``(sample, batch)``."""
+        x, log_det = self._map(noise.float())
+        return x.double(), log_det.double()
 
 
-class GalaxyTarget:
-    """Log posterior density of the spectral variables, up to a constant.
+class GalaxyPrior:
+    """Log prior density of the spectral variables, each with one draw of the latent ones.
 
-    With x_l drawn from the learned conditional q(x_l | x_s), the weight of the pair is
-    p(x_s, x_l) L(x_s) / q(x_s) q(x_l | x_s). The binary variable is summed over. States and
-    spectra are kept, so that the draws that are chosen in the end need no second computation.
+    With x_l drawn from the learned conditional q(x_l | x_s), the prior weight of the pair is
+    p(x_s, x_l) / q(x_l | x_s). The binary variable is summed over. States are kept, so that the
+    draws that are chosen in the end need no second computation.
 
     Arguments:
         models: What the density is made of.
-        observation: One batch.
-        inflation: See :class:`SpectrumLikelihood`.
-        config: Draws that will be asked for.
+        redshift: Shape ``(batch,)``.
         generator: Source of all randomness.
     """
 
     def __init__(
-        self,
-        models: RefinementModels,
-        observation: Observation,
-        inflation: Tensor | None,
-        config: RefinementConfig,
-        generator: torch.Generator,
+        self, models: RefinementModels, redshift: Tensor, generator: torch.Generator
     ) -> None:
-        self._models, self._generator = models, generator
-        self._redshift = observation.redshift
-        self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
-        self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
-        shape = (config.evaluations, *observation.flux.shape)
-        self._spectra = torch.empty(shape, dtype=torch.float32)
-        self._first = config.first
+        self._models, self._redshift, self._generator = models, redshift, generator
         self._states: list[dict[str, Tensor]] = []
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
-        estimator = self._models.estimator
+    def __call__(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """States and log prior, ``(sample, batch)``, of ``(sample, batch, dim)``."""
+        scm, estimator = self._models.scm, self._models.estimator
         x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
-        values, log_det = self._values(x, x_l.double())
-        odds = self._models.scm.enumerate_binary(values, "quenched")
-        prior = torch.logsumexp(odds, 0)
-        done = sum(len(state["redshift"]) for state in self._states)
+        values, log_det = scm.from_unconstrained(
+            torch.cat([x, x_l.double()], -1),
+            (*SPECTRAL_NAMES, *LATENT_NAMES),
+            {"redshift": self._redshift.double().expand(x.shape[:-1])},
+        )
+        odds = scm.enumerate_binary(values, "quenched")
         self._states.append({**values, "quenched": torch.sigmoid(odds[1] - odds[0])})
-        likelihood = torch.empty_like(prior)
-        for galaxy in range(x.shape[1]):
-            one = self.likelihood[galaxy]
-            # Few rows at a time: their spectra are still in the cache when they are compared.
-            for rows in torch.arange(len(x)).split(_ROWS):
-                part = {name: value[rows, galaxy, None] for name, value in values.items()}
-                spectra = self._models.physics(part, self._excess[galaxy, None])
-                likelihood[rows, galaxy] = one(spectra)[:, 0]
-                self._spectra[done + rows, galaxy] = spectra[:, 0]
-        return prior - log_det - log_q.double() + likelihood
-
-    def gauss_newton(self, x: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and covariance of the posterior of a model that is linear in the variables.
-
-        The linear model is the weighted regression of the spectra of the draws so far on their
-        variables, so it costs no further spectra. Where the data say little, the amortised
-        posterior, made twice as wide, takes the place of the prior.
-
-        References:
-            Evensen 2018, Computational Geosciences 22, 885 (ensemble Gauss-Newton methods).
-
-        Arguments:
-            x: Draws, ``(total, batch, dim)``.
-            log_weights: Their log weights, ``(total, batch)``.
-
-        Returns:
-            Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)``.
-        """
-        dim = x.shape[-1]
-        weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
-        root = weights.sqrt().T[:, :, None]
-        centre = torch.einsum("nb,nbd->bd", weights, x)
-        offsets = (x - centre).transpose(0, 1) * root
-        means, slopes = [], []
-        ridge = 1e-6 * torch.eye(dim, dtype=x.dtype)
-        for galaxy in range(x.shape[1]):
-            # Draws without weight say nothing about the neighbourhood of the others.
-            used = weights[:, galaxy] > 1e-4 / len(x)
-            spectra = self._spectra[: len(x), galaxy][used]
-            share = weights[used, galaxy].float()
-            mean = share @ spectra
-            design = offsets[galaxy][used]
-            gram = design.T @ design
-            scale = gram.diagonal().clamp(min=1e-12).sqrt()
-            inverse = torch.linalg.inv(gram / scale[:, None] / scale + ridge)
-            pinv = (inverse / scale[:, None] / scale) @ design.T
-            slopes.append(pinv.float() @ ((spectra - mean) * share.sqrt()[:, None]))
-            means.append(mean)
-        precision, gradient = self.likelihood.information(torch.stack(means), torch.stack(slopes))
-        first = x[: self._first]
-        prior = torch.linalg.inv(4.0 * _covariance(first))
-        pull = (prior @ (first.mean(0) - centre)[..., None])[..., 0]
-        covariance = torch.linalg.inv(precision + prior)
-        covariance = 0.5 * (covariance + covariance.mT)
-        step = (covariance @ (gradient + pull)[..., None])[..., 0]
-        # The regression is trusted as far as its draws reach.
-        reach = offsets.square().sum(1).sqrt()
-        step = step * (_REACH * reach / step.abs().clamp(min=1e-12)).amin(-1, True).clamp(max=1.0)
-        return centre + step, covariance
-
-    def spectra(self, index: Tensor) -> Tensor:
-        """Spectra of the draws ``index`` ``(sample, batch)``, ``(sample, batch, wave)``."""
-        return self._spectra[index, torch.arange(index.shape[1])]
+        return values, torch.logsumexp(odds, 0) - log_det - log_q.double()
 
     def state(self, index: Tensor) -> dict[str, Tensor]:
         """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""
@@ -171,16 +122,147 @@ class GalaxyTarget:
         values["quenched"] = (uniform < values["quenched"]).to(dtype)
         return values
 
-    def _values(self, x: Tensor, x_l: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        return self._models.scm.from_unconstrained(
-            torch.cat([x, x_l], -1),
-            (*SPECTRAL_NAMES, *LATENT_NAMES),
-            {"redshift": self._redshift.double().expand(x.shape[:-1])},
+
+class ExactSpectra:
+    """Exact spectra and likelihoods of states, and the reduced likelihood made from them.
+
+    Arguments:
+        models: What the density is made of.
+        observation: One batch.
+        inflation: See :class:`SpectrumLikelihood`.
+    """
+
+    def __init__(
+        self, models: RefinementModels, observation: Observation, inflation: Tensor | None
+    ) -> None:
+        self._physics, self._redshift = models.physics, observation.redshift
+        self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
+        self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
+
+    def __call__(
+        self, states: dict[str, Tensor], index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Spectra ``(sample, batch, wave)`` and log likelihood ``(sample, batch)``.
+
+        Arguments:
+            states: Every variable, each ``(sample, batch)``.
+            index: Which draw each state is: neighbours that are the same are computed once.
+        """
+        states = {name: states[name] for name in _CAUSES}
+        shape = states["redshift"].shape
+        spectra = torch.empty((*shape, self.likelihood.flux.shape[-1]))
+        value = torch.empty(shape, dtype=torch.float64)
+        for galaxy in range(shape[1]):
+            one = self.likelihood[galaxy]
+            rows, where = torch.arange(shape[0]), slice(None)
+            if index is not None:
+                new = torch.ones(shape[0], dtype=torch.bool)
+                new[1:] = index[1:, galaxy] != index[:-1, galaxy]
+                rows, where = rows[new], new.cumsum(0) - 1
+            found, likely = [], []
+            # Few rows at a time: their spectra are still in the cache when they are compared.
+            for part in rows.split(_ROWS):
+                state = {name: values[part, galaxy, None] for name, values in states.items()}
+                found.append(self._physics(state, self._excess[galaxy, None]))
+                likely.append(one(found[-1])[:, 0])
+            spectra[:, galaxy] = torch.cat(found)[where, 0]
+            value[:, galaxy] = torch.cat(likely)[where]
+        return spectra, value
+
+    def reduced(
+        self, states: dict[str, Tensor], spectra: Tensor, log_weights: Tensor
+    ) -> ReducedLikelihood:
+        """The reduced likelihood in the basis of these spectra."""
+        states = {name: states[name] for name in _CAUSES}
+        return ReducedLikelihood(
+            self._physics, self.likelihood, self._redshift, self._excess, states, spectra,
+            log_weights,
+        )  # fmt: skip
+
+
+class ReducedTarget:
+    """Log posterior density of the proposal's noise, with a reduced likelihood.
+
+    The basis is made from exact spectra of anchors: the first draws that are asked for, or draws
+    of an earlier refinement.
+
+    Arguments:
+        proposal: Maps noise to variables.
+        prior: Prior density.
+        exact: Exact spectra.
+    """
+
+    def __init__(
+        self, proposal: AmortisedProposal, prior: GalaxyPrior, exact: ExactSpectra
+    ) -> None:
+        self._proposal, self._prior, self._exact = proposal, prior, exact
+        self._reduced: ReducedLikelihood | None = None
+        self._coordinates: list[Tensor] = []
+        self._likelihoods: list[Tensor] = []
+
+    def set_anchors(self, states: dict[str, Tensor], spectra: Tensor) -> None:
+        """Take some of these draws, ``(sample, batch)``, and their exact spectra as anchors."""
+        rows = torch.linspace(0, len(spectra) - 1, min(len(spectra), ANCHORS)).long()
+        states = {name: value[rows] for name, value in states.items()}
+        self._reduced = self._exact.reduced(
+            states, spectra[rows], torch.zeros(len(rows), spectra.shape[1])
         )
 
+    def __call__(self, noise: Tensor) -> Tensor:
+        """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
+        x, log_det = self._proposal.variables(noise)
+        states, log_prior = self._prior(x)
+        if self._reduced is None:
+            some = {name: value[:ANCHORS] for name, value in states.items()}
+            spectra, likelihood = self._exact(some)
+            weights, _ = temper(likelihood, _ANCHOR_SIZE)
+            self._reduced = self._exact.reduced(some, spectra, weights.log())
+        likelihood, coordinates = self._reduced(states)
+        self._likelihoods.append(likelihood)
+        self._coordinates.append(coordinates)
+        return log_prior + log_det + likelihood
 
-def _covariance(x: Tensor) -> Tensor:
-    """Covariance of ``(sample, batch, dim)``, ``(batch, dim, dim)``."""
-    centred = (x - x.mean(0)).transpose(0, 1)
-    floor = 1e-8 * torch.eye(x.shape[-1], dtype=x.dtype)
-    return centred.mT @ centred / len(x) + floor
+    def log_likelihood(self, index: Tensor) -> Tensor:
+        """Reduced log likelihood of the draws ``index`` ``(sample, batch)``, same shape."""
+        return torch.cat(self._likelihoods).gather(0, index)
+
+    def gauss_newton(self, noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and covariance of the posterior of a model that is linear in the noise.
+
+        The linear model is the weighted regression of the coordinates of all draws on their
+        noise. Where the data say little, the amortised posterior, made twice as wide, takes the
+        place of the prior.
+
+        References:
+            Evensen 2018, Computational Geosciences 22, 885 (ensemble Gauss-Newton methods).
+
+        Arguments:
+            noise: All draws so far, ``(total, batch, dim)``.
+            log_weights: Their log weights, ``(total, batch)``.
+
+        Returns:
+            Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)``.
+        """
+        dim = noise.shape[-1]
+        weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
+        share = weights.T[..., None]
+        x = noise.transpose(0, 1)
+        coordinates = torch.cat(self._coordinates).double().transpose(0, 1)
+        centre, middle = (share * x).sum(1), (share * coordinates).sum(1)
+        root = share.sqrt()
+        design = root * (x - centre[:, None])
+        gram = design.mT @ design
+        scale = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
+        eye = torch.eye(dim, dtype=x.dtype)
+        white = gram / scale[:, None] / scale[..., None] + 1e-6 * eye
+        moved = (design / scale[:, None]).mT @ (root * (coordinates - middle[:, None]))
+        slopes = torch.linalg.solve(white, moved) / scale[..., None]
+        pull, information = self._reduced.information()
+        gradient = slopes @ (pull[..., None] - information @ middle[..., None])
+        gradient = gradient[..., 0] - _PRIOR * centre
+        covariance = torch.linalg.inv(slopes @ information @ slopes.mT + _PRIOR * eye)
+        covariance = 0.5 * (covariance + covariance.mT)
+        step = (covariance @ gradient[..., None])[..., 0]
+        # The regression is trusted as far as its draws reach.
+        step = step * (_REACH * scale / step.abs().clamp(min=1e-12)).amin(-1, True).clamp(max=1.0)
+        return centre + step, covariance

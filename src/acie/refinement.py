@@ -1,7 +1,9 @@
 """From the amortised posterior of a galaxy to draws weighted with the exact likelihood.
 
 The amortised posterior proposes the variables that act on the spectrum; each proposal gets one
-draw of the others (halo mass, size), and the two are weighted together.
+draw of the others (halo mass, size), and the two are weighted together. Exact spectra of a few
+proposals make a reduced likelihood, against which the proposal is adapted; the draws that are
+chosen get exact spectra and are weighted with the exact likelihood.
 """
 
 __all__ = ["PosteriorRefiner", "RefinedPosterior"]
@@ -11,11 +13,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acie.galaxy_target import AmortisedProposal, GalaxyTarget, RefinementModels
+from acie.galaxy_target import (
+    AmortisedProposal,
+    ExactSpectra,
+    GalaxyPrior,
+    ReducedTarget,
+    RefinementModels,
+)
 from acie.inference import (
     AdaptiveImportanceSampler,
     RefinementConfig,
     effective_sample_size,
+    systematic_resample,
 )
 from acie.observation import Observation
 
@@ -50,6 +59,12 @@ class RefinedPosterior:
     fit: Tensor
     correlation: Tensor
 
+    def part(self, chosen: Tensor) -> "RefinedPosterior":
+        """The galaxies ``chosen``, a mask ``(batch,)``."""
+        values = {name: value[:, chosen] for name, value in self.values.items()}
+        figures = {name: getattr(self, name)[chosen] for name in _FIGURES}
+        return RefinedPosterior(values=values, spectra=self.spectra[:, chosen], **figures)
+
     def put(self, chosen: Tensor, other: "RefinedPosterior") -> None:
         """Replace the galaxies ``chosen``, a mask ``(batch,)``, by those of ``other``."""
         for name, value in other.values.items():
@@ -70,8 +85,8 @@ class PosteriorRefiner:
 
     Arguments:
         models: Amortised posterior, forward model, prior and noise.
-        config: Draws spent on every galaxy; left out, about twice the number asked for, and many
-            more on the galaxies that need it.
+        config: Draws spent on every galaxy; left out, about three times the number asked for, and
+            many more on the galaxies that need it.
     """
 
     def __init__(self, models: RefinementModels, config: RefinementConfig | None = None) -> None:
@@ -92,38 +107,37 @@ class PosteriorRefiner:
             num_samples: Draws to return per galaxy.
             generator: Source of all randomness.
         """
-        configs = [self._config] if self._config else _levels(num_samples)
+        levels = [self._config] if self._config else _levels(num_samples)
+        size = max(1, min(_GROUP, _SPECTRA // num_samples))
         # Thousands of small operations: without the records of autograd they are a tenth faster.
         with torch.inference_mode():
-            found = self._batch(observation, features, configs[0], num_samples, generator)
-            # Correlated residuals inflate the errors, once and for all.
-            inflated = found.correlation > MISFIT
-            inflation = torch.where(inflated, found.correlation, 1.0)
-            needy = inflated | (found.size < HARD * num_samples)
-            for config in configs[1:]:
-                if not bool(needy.any()):
-                    break
-                part = (observation[needy], features[needy], config, num_samples, generator)
-                found.put(needy, self._batch(*part, inflation[needy]))
-                needy = found.size < HARD * num_samples
-        return found.outside_inference_mode()
+            groups = [
+                self._group(observation[group], features[group], levels, num_samples, generator)
+                for group in torch.arange(len(observation)).split(size)
+            ]
+        return _joined(groups).outside_inference_mode()
 
-    def _batch(
+    def _group(
         self,
         observation: Observation,
         features: Tensor,
-        config: RefinementConfig,
+        levels: list[RefinementConfig],
         num_samples: int,
         generator: torch.Generator,
-        inflation: Tensor | None = None,
     ) -> RefinedPosterior:
-        size = max(1, min(_GROUP, _SPECTRA // config.evaluations))
-        parts = []
-        for group in torch.arange(len(observation)).split(size):
-            own = None if inflation is None else inflation[group]
-            part = (observation[group], features[group], config, num_samples, generator, own)
-            parts.append(self._once(*part))
-        return _joined(parts)
+        part = (observation, features, levels[0], num_samples, generator)
+        found = self._once(*part)
+        # Correlated residuals inflate the errors, once and for all.
+        inflated = found.correlation > MISFIT
+        inflation = torch.where(inflated, found.correlation, 1.0)
+        needy = inflated | (found.size < HARD * num_samples)
+        for config in levels[1:]:
+            if not bool(needy.any()):
+                break
+            part = (observation[needy], features[needy], config, num_samples, generator)
+            found.put(needy, self._once(*part, inflation[needy], found.part(needy)))
+            needy = found.size < HARD * num_samples
+        return found
 
     def _once(
         self,
@@ -133,20 +147,31 @@ class PosteriorRefiner:
         num_samples: int,
         generator: torch.Generator,
         inflation: Tensor | None = None,
+        earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
-        target = GalaxyTarget(self._models, observation, inflation, config, generator)
         proposal = AmortisedProposal(self._models.estimator.spectral, features)
+        prior = GalaxyPrior(self._models, observation.redshift, generator)
+        exact = ExactSpectra(self._models, observation, inflation)
+        target = ReducedTarget(proposal, prior, exact)
+        if earlier is not None:
+            target.set_anchors(earlier.values, earlier.spectra)
         found = AdaptiveImportanceSampler(config).run(
             target, proposal, num_samples, generator, target.gauss_newton
         )
-        values = target.state(found.index)
-        best = found.index.gather(0, found.log_target.argmax(0)[None])
-        binned, single = target.likelihood.misfit(target.spectra(best))
+        values = prior.state(found.index)
+        spectra, likelihood = exact(values, found.index)
+        # The draws follow the reduced likelihood: this is what they still owe the exact one.
+        owed = likelihood - target.log_likelihood(found.index)
+        share = effective_sample_size(owed) / num_samples
+        chosen = systematic_resample(owed, num_samples, generator)
+        galaxy = torch.arange(len(observation))
+        best = likelihood.argmax(0)
+        binned, single = exact.likelihood.misfit(spectra[best, galaxy][None])
         return RefinedPosterior(
-            values=values,
-            spectra=target.spectra(found.index),
-            efficiency=found.efficiency,
-            size=effective_sample_size(found.log_weights),
+            values={name: value.gather(0, chosen) for name, value in values.items()},
+            spectra=spectra[chosen, galaxy],
+            efficiency=found.efficiency * share,
+            size=effective_sample_size(found.log_weights) * share,
             fit=binned[0].double(),
             correlation=(binned / single)[0].double(),
         )
@@ -154,12 +179,11 @@ class PosteriorRefiner:
 
 def _levels(num_samples: int) -> list[RefinementConfig]:
     """For every galaxy, for those that need more, and for those that need much more."""
-    few, some = max(32, 3 * num_samples // 8), max(48, num_samples // 2)
-    first, many = max(64, 5 * num_samples // 8), max(64, num_samples)
+    some, many = max(64, num_samples // 2), max(128, 3 * num_samples // 2)
     return [
-        RefinementConfig(first=first, rounds=(few, many), components=1),
-        RefinementConfig(first=some + few, rounds=(few, some, many), components=1),
-        RefinementConfig(first=2 * many, rounds=(many,) * 4 + (3 * many // 2,) * 2, components=2),
+        RefinementConfig(first=64, rounds=(some, many), components=1),
+        RefinementConfig(first=96, rounds=(some, some, some, many), components=1),
+        RefinementConfig(first=256, rounds=(many,) * 5, components=2),
     ]
 
 

@@ -50,7 +50,8 @@ class _FlowDistribution:
     Arguments:
         loc: Centre of the posterior in standardised units, ``(batch, dim)``.
         tri: Lower-triangular square root of the precision, ``(batch, dim, dim)``.
-        flow: Zuko's distribution of the whitened variables.
+        spline: The flow of the whitened variables.
+        context: Its embedded context, ``(batch, embedding)``.
         shift: Mean of the training variables, ``(dim,)``.
         scale: Standard deviation of the training variables, ``(dim,)``.
     """
@@ -59,19 +60,21 @@ class _FlowDistribution:
         self,
         loc: Tensor,
         tri: Tensor,
-        flow: zuko.distributions.NormalizingFlow,
+        spline: zuko.flows.NSF,
+        context: Tensor,
         shift: Tensor,
         scale: Tensor,
     ) -> None:
-        self._loc, self._tri, self._flow = loc, tri, flow
+        self._loc, self._tri, self._flow = loc, tri, spline(context)
+        self.spline, self.context = spline, context
         self._shift, self._scale = shift, scale
-        self._ladj = tri.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum()
+        self.ladj = tri.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum()
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density at ``x``, shape ``(*sample, batch, dim)`` to ``(*sample, batch)``."""
         centred = (x - self._shift) / self._scale - self._loc
         white = (self._tri @ centred.unsqueeze(-1)).squeeze(-1)
-        return self._flow.log_prob(white) + self._ladj
+        return self._flow.log_prob(white) + self.ladj
 
     def sample_and_log_prob(
         self, num_samples: int, generator: torch.Generator
@@ -84,15 +87,135 @@ class _FlowDistribution:
         )
         return self.push(noise.to(self._loc.device))
 
+    def whitened(self) -> "_Whitened":
+        """The same density as a map from standard normal noise, prepared for many draws."""
+        return _Whitened(self)
+
     def push(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Map standard normal noise ``(sample, batch, dim)`` to draws and their log density."""
         white, ladj = self._flow.transform.inv.call_and_ladj(noise)
         base = -0.5 * (noise.square().sum(-1) + noise.shape[-1] * math.log(2 * math.pi))
+        return self.place(white), base - ladj + self.ladj
+
+    def place(self, white: Tensor) -> Tensor:
+        """Whitened variables ``(sample, batch, dim)`` to their location and scale."""
         # Samples become columns, so that one triangular solve serves them all.
         columns = white.permute(1, 2, 0)
         centred = torch.linalg.solve_triangular(self._tri, columns, upper=False)
-        x = (centred.permute(2, 0, 1) + self._loc) * self._scale + self._shift
-        return x, base - ladj + self._ladj
+        return (centred.permute(2, 0, 1) + self._loc) * self._scale + self._shift
+
+
+class _CouplingInverse:
+    """The inverse of a spline flow for fixed contexts, with as few network calls as it needs.
+
+    In a coupling layer the first half of the variables depends on the context alone, so its
+    splines are made once for all draws; the network then runs once per draw for the second half.
+    (zuko runs it three times per draw, because its autoregressive layers may have any order.)
+
+    Arguments:
+        flow: A flow whose layers take two passes.
+        context: Shape ``(batch, context)``.
+    """
+
+    def __init__(self, flow: zuko.flows.NSF, context: Tensor) -> None:
+        self._layers = []
+        for layer in reversed(flow.transform.transforms):
+            first, second = ((layer.order == half).nonzero()[:, 0] for half in (0, 1))
+            linear = [part for part in layer.hyper if isinstance(part, nn.Linear)]
+            weights = [part.mask * part.weight for part in linear]
+            dim = len(layer.order)
+            fixed = nn.functional.linear(context, weights[0][:, dim:], linear[0].bias)
+            rows = (second[:, None] * layer.total + torch.arange(layer.total)).flatten()
+            tail = [(w, part.bias) for w, part in zip(weights[1:], linear[1:], strict=True)]
+            tail[-1] = (tail[-1][0][rows], tail[-1][1][rows])
+            nothing = context.new_zeros(len(context), dim)
+            parameters = layer.hyper(torch.cat([nothing, context], -1))
+            spline = _InverseSpline(parameters.unflatten(-1, (dim, -1))[:, first], layer)
+            head = (weights[0][:, first], fixed)
+            self._layers.append((layer, first, second, spline, head, tail))
+
+    def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``(sample, batch, dim)`` back; also the log determinant, ``(sample, batch)``."""
+        total = value.new_zeros(value.shape[:-1])
+        for layer, first, second, spline, (weight, fixed), tail in self._layers:
+            known, ladj = spline(value[..., first])
+            hidden = nn.functional.linear(known, weight) + fixed
+            for after, bias in tail:
+                hidden = nn.functional.linear(layer.hyper[1](hidden), after, bias)
+            spline = _InverseSpline(hidden.unflatten(-1, (len(second), -1)), layer)
+            rest, more = spline(value[..., second])
+            value = torch.empty_like(value)
+            value[..., first], value[..., second] = known, rest
+            total = total + ladj + more
+        return value, total
+
+
+class _InverseSpline:
+    r"""The inverse of zuko's rational-quadratic spline and its log derivative in one pass.
+
+    zuko finds the inverse first and its derivative by a second evaluation of the spline; together
+    they take a third of the operations.
+
+    References:
+        Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032, equations 4 to 8.
+
+    Arguments:
+        parameters: Widths, heights and derivatives, ``(*, 3 bin - 1)``.
+        layer: Supplies the number of bins and the smallest slope.
+    """
+
+    _BOUND = 5.0
+
+    def __init__(self, parameters: Tensor, layer: nn.Module) -> None:
+        bins = layer.shapes[0][0]
+        scale = 1.0 / abs(math.log(layer.univariate.keywords["slope"]))
+        sizes, slopes = parameters.split([2 * bins, bins - 1], -1)
+        sizes = sizes.unflatten(-1, (2, bins))
+        sizes = torch.softmax(sizes / (1.0 + (2.0 * scale) * sizes.abs()), -1)
+        edges = (2.0 * self._BOUND) * sizes.cumsum(-1) - self._BOUND
+        #: Inner knots of values, then the left knot, size of either axis and slope at each bin.
+        self._inner = edges[..., 1, :-1]
+        left = nn.functional.pad(edges[..., :-1], (1, 0), value=-self._BOUND)
+        slopes = (slopes / (1.0 + scale * slopes.abs())).exp()
+        slopes = nn.functional.pad(slopes, (1, 1), value=1.0)
+        ends = torch.stack([slopes[..., :-1], slopes[..., 1:]], -2)
+        self._table = torch.cat([left, (2.0 * self._BOUND) * sizes, ends], -2)
+
+    def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse of ``(sample, *)``, and the summed log derivative over the last axis."""
+        index = (value[..., None] > self._inner).sum(-1)
+        table = self._table.expand(*value.shape, *self._table.shape[-2:])
+        found = table.gather(-1, index[..., None, None].expand(*value.shape, 6, 1))[..., 0]
+        x0, y0, width, height, d0, d1 = found.unbind(-1)
+        slope = height / width
+        above, bend = value - y0, d0 + d1 - 2.0 * slope
+        b = height * d0 - above * bend
+        root = (b.square() + 4.0 * slope * above * (height * slope - b)).clamp(min=0.0).sqrt()
+        share = 2.0 * slope * above / (b + root)
+        rest = share * (1.0 - share)
+        denominator = slope + bend * rest
+        derivative = d1 * share.square() + 2.0 * slope * rest + d0 * (1.0 - share).square()
+        ladj = 2.0 * (denominator / slope).log() - derivative.log()
+        inside = value.abs() < self._BOUND
+        ladj = torch.where(inside, ladj, 0.0).sum(-1)
+        return torch.where(inside, x0 + share * width, value), ladj
+
+
+class _Whitened:
+    """Standard normal noise to draws of :class:`_FlowDistribution`, and the volume change.
+
+    Arguments:
+        law: The density.
+    """
+
+    def __init__(self, law: "_FlowDistribution") -> None:
+        self._law = law
+        self._inverse = _CouplingInverse(law.spline, law.context)
+
+    def __call__(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws ``(sample, batch, dim)`` and log |d draw / d noise|, ``(sample, batch)``."""
+        white, ladj = self._inverse(noise)
+        return self._law.place(white), ladj - self._law.ladj
 
 
 class PosteriorFlow(nn.Module):
@@ -210,7 +333,9 @@ class PosteriorFlow(nn.Module):
         # Rows are scaled with their diagonal: correlations, not precisions, are what is learned.
         below = torch.zeros_like(tri)
         below[..., row, column] = rest * tri[..., row, row]
-        return _FlowDistribution(loc, tri + below, self.flow(embedded), self.x_mean, self.x_std)
+        return _FlowDistribution(
+            loc, tri + below, self.flow, embedded, self.x_mean, self.x_std
+        )
 
     def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Log density of ``x`` ``(*sample, batch, dim)`` given ``context`` ``(batch, context)``.

@@ -5,6 +5,7 @@ __all__ = [
     "PhysicsConstraints",
     "ReadOuts",
     "StellarPopulationModel",
+    "SubsetModel",
     "TemplateSet",
     "Violation",
     "virial_log_dispersion",
@@ -13,5 +14,6 @@ __all__ = [
 from acie.physics.constraints import PhysicsConstraints, Violation
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.spectrum import ReadOuts, StellarPopulationModel
+from acie.physics.subset import SubsetModel
 from acie.physics.templates import TemplateSet
 from acie.physics.virial import virial_log_dispersion

@@ -9,6 +9,7 @@ __all__ = [
     "absorbed_luminosity",
     "calzetti2000_attenuation",
     "drude_bump",
+    "dust_depth",
     "modified_calzetti_attenuation",
     "transmission",
 ]
@@ -98,6 +99,23 @@ def modified_calzetti_attenuation(
         return curve
     amplitude = torch.as_tensor(bump, dtype=curve.dtype, device=curve.device)
     return curve + amplitude[..., None] / _R_V * drude_bump(wave_angstrom)
+
+
+def dust_depth(a_v: Tensor, slope: Tensor, log_curve: Tensor, log_wave: Tensor) -> Tensor:
+    r"""Minus the optical depth, :math:`-0.4 \ln 10\, A_V\, a(\lambda)`, from tabulated logarithms.
+
+    Arguments:
+        a_v: A_V, mag, shape ``(*batch,)``.
+        slope: delta of :func:`modified_calzetti_attenuation`, shape ``(*batch,)``.
+        log_curve: ln of :func:`calzetti2000_attenuation`, shape ``(wave,)``.
+        log_wave: ln(wavelength / 5500 angstrom), shape ``(wave,)``.
+
+    Returns:
+        Natural logarithm of the transmitted fraction, shape ``(*batch, wave)``.
+    """
+    dtype = log_curve.dtype
+    curve = torch.addcmul(log_curve, slope.to(dtype)[..., None], log_wave)
+    return curve.exp() * ((-0.4 * math.log(10.0)) * a_v.to(dtype)[..., None])
 
 
 def transmission(curve: Tensor, a_v: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ class PixelWindow(nn.Module):
         #: Pixels beyond the red end of the rest grid that a window may ask for.
         self.overhang = self.first + _SIZE - REST_SIZE
         index, weights = _cubic_taps(position - self.first)
+        instrument = torch.as_tensor(WAVELENGTH.copy())
+        self.register_buffer("instrument", instrument, persistent=False)
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
         ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(_TAPER) + 0.5) / _TAPER)
@@ -87,6 +89,14 @@ class PixelWindow(nn.Module):
             neighbour = window[..., tap:].gather(-1, index)
             pixels = torch.addcmul(pixels, neighbour, weights[tap])
         return pixels
+
+    def taps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Where :meth:`sample` reads: first window pixel ``(pixel,)`` and weights ``(4, pixel)``.
+
+        Arguments:
+            pixels: Indices of the instrument's pixels, shape ``(pixel,)``.
+        """
+        return self._index[pixels], self._weights[:, pixels]
 
     def at_pixels(self, values: Tensor) -> Tensor:
         """A smooth function of the 6000 pixels on the window, end values repeated."""

@@ -18,6 +18,7 @@ from acie.physics.dust import (
     BIRTH_CLOUD_RATIO,
     absorbed_luminosity,
     calzetti2000_attenuation,
+    dust_depth,
     modified_calzetti_attenuation,
 )
 from acie.physics.interpolation import linear_weights
@@ -85,16 +86,16 @@ class StellarPopulationModel(nn.Module):
         # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
         room = (0, self.window.overhang)
         rest = torch.as_tensor(REST_WAVELENGTH.copy())
+        bases = (templates.stellar_basis, templates.young_basis, templates.nebular_basis)
+        #: Templates that only diffuse dust attenuates come first.
+        self.old_size = len(bases[0])
         tables = {
-            "old_basis": templates.stellar_basis,
-            # One product for all the light that birth clouds attenuate.
-            "young_basis": torch.cat([templates.young_basis, templates.nebular_basis]),
-            "log_wave_5500": torch.log(rest / 5500.0).float(),
-            "log_calzetti": calzetti2000_attenuation(rest).log().float(),
+            "light_basis": torch.cat(bases),
+            "_log_wave_5500": torch.log(rest / 5500.0).float(),
+            "_log_calzetti": calzetti2000_attenuation(rest).log().float(),
         }
         for name, table in tables.items():
-            padded = nn.functional.pad(table, room)
-            self.register_buffer(f"_{name}", padded, persistent=False)
+            self.register_buffer(name, nn.functional.pad(table, room), persistent=False)
 
     # -- masses -------------------------------------------------------------------------------
 
@@ -133,6 +134,26 @@ class StellarPopulationModel(nn.Module):
             "nebular": torch.einsum("...m,...u,...a->...mua", gas, log_u, young).flatten(-3),
         }
 
+    def coefficients(
+        self, state: dict[str, Tensor], factor: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Coefficients of the basis spectra of old light, and of young stars and gas.
+
+        Arguments:
+            state: See the class; tensors of one shape.
+            factor: Multiplies each spectrum, ``(*batch,)``; one solar mass formed without it.
+
+        Returns:
+            ``(*batch, old)`` and ``(*batch, young)``, in the order of ``light_basis``.
+        """
+        # Spectra are linear in the weights: scaling these costs nothing.
+        weights = self._weights(state, 1.0 if factor is None else factor[..., None])
+        parts = []
+        for name, weight in weights.items():
+            table = getattr(self.templates, f"{name}_coefficients")
+            parts.append(weight @ table.reshape(-1, table.shape[-1]))
+        return parts[0], torch.cat(parts[1:], -1)
+
     def rest_luminosity(
         self, state: dict[str, Tensor], pixels: slice | None = None, factor: Tensor | None = None
     ) -> Tensor:
@@ -144,22 +165,15 @@ class StellarPopulationModel(nn.Module):
             factor: Multiplies each spectrum, ``(*batch,)``.
         """
         pixels = slice(0, REST_SIZE) if pixels is None else pixels
-        tables = self.templates
-        dtype = self._old_basis.dtype
-        # Spectra are linear in the weights: scaling these costs nothing.
-        weights = self._weights(state, 1.0 if factor is None else factor[..., None])
-
-        def coefficients(name: str) -> Tensor:
-            table = getattr(tables, f"{name}_coefficients")
-            return weights[name] @ table.reshape(-1, table.shape[-1])
-
-        parts = {name: coefficients(name) for name in weights}
-        old = parts["stellar"] @ self._old_basis[:, pixels]
-        young = torch.cat([parts["young"], parts["nebular"]], -1) @ self._young_basis[:, pixels]
-        slope = state["dust_slope"].to(dtype)[..., None]
-        dimming = (-0.4 * math.log(10.0)) * state["dust_av"].to(dtype)[..., None]
-        curve = torch.addcmul(self._log_calzetti[pixels], slope, self._log_wave_5500[pixels])
-        depth = curve.exp() * dimming
+        old, young = self.coefficients(state, factor)
+        old = old @ self.light_basis[: self.old_size, pixels]
+        young = young @ self.light_basis[self.old_size :, pixels]
+        depth = dust_depth(
+            state["dust_av"],
+            state["dust_slope"],
+            self._log_calzetti[pixels],
+            self._log_wave_5500[pixels],
+        )
         return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
 
     def flux_factor(self, state: dict[str, Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ __all__ = [
     "LATENT_NAMES",
     "SPECTRAL_NAMES",
     "NoiseModel",
+    "ReducedExpansion",
     "SimulatedSet",
     "Simulator",
     "SpectrumLikelihood",
@@ -13,6 +14,7 @@ __all__ = [
     "published_log_mass",
 ]
 
+from acie.simulation.expansion import ReducedExpansion
 from acie.simulation.galaxy import LATENT_NAMES, SPECTRAL_NAMES, build_galaxy_scm
 from acie.simulation.noise import NoiseModel, SpectrumLikelihood
 from acie.simulation.relations import load_relations, published_log_mass

@@ -3,6 +3,7 @@
 __all__ = ["NoiseModel", "SpectrumLikelihood"]
 
 import copy
+import functools
 import math
 from dataclasses import dataclass
 
@@ -39,10 +40,7 @@ class NoiseModel:
         Arguments:
             terms: How many; those of the calibration when left out.
         """
-        x = np.linspace(-1.0, 1.0, WAVELENGTH.size)
-        count = self.calibration_terms if terms is None else terms
-        rows = np.polynomial.chebyshev.chebvander(x, count - 1).T
-        return torch.as_tensor(rows.copy()).float()
+        return _chebyshev(self.calibration_terms if terms is None else terms)
 
     def relative_error(self, redshift: Tensor) -> Tensor:
         """Template error per pixel, shape ``(batch, wave)``."""
@@ -99,7 +97,7 @@ class SpectrumLikelihood:
         self.noise = noise
         self.flux = observation.flux.float()
         self.ivar = observation.ivar.float()
-        self._relative = self.ivar * noise.relative_error(observation.redshift) ** 2
+        self.relative = self.ivar * noise.relative_error(observation.redshift) ** 2
         power = torch.ones(len(self.flux)) if inflation is None else inflation**-2
         self._power = power.double()
         self.count = (self.ivar > 0).sum(-1).double()
@@ -108,12 +106,12 @@ class SpectrumLikelihood:
         degree = torch.arange(noise.calibration_terms)
         self._sum = degree[:, None] + degree
         self._difference = (degree[:, None] - degree).abs()
-        self._powers = noise.polynomials(2 * noise.calibration_terms - 1)
+        self.powers = noise.polynomials(2 * noise.calibration_terms - 1)
 
     def __getitem__(self, galaxy: int) -> "SpectrumLikelihood":
         """The likelihood of one galaxy of the batch, which keeps its axis."""
         one = copy.copy(self)
-        for name in ("flux", "ivar", "_relative", "_power", "count"):
+        for name in ("flux", "ivar", "relative", "_power", "count"):
             setattr(one, name, getattr(self, name)[galaxy : galaxy + 1])
         return one
 
@@ -126,76 +124,84 @@ class SpectrumLikelihood:
         Returns:
             Shape ``(sample, batch)``, double precision.
         """
-        weight, log_damping = self._weight(model)
+        weight, log_damping = self.weight(model)
         residual = self.flux - model
         weighted = weight * residual
-        projected, gram = self._moments(model, weight, weighted)
-        # The template error bounds w f^2, so this difference keeps its digits in single
-        # precision however bright the model is.
-        chi2 = (weighted * residual).sum(-1).double()
-        factor = torch.linalg.cholesky(gram)
+        # The template error bounds w f^2, so these sums keep their digits in single precision
+        # however bright the model is.
+        return self.marginal(
+            (weighted * residual).sum(-1).double(),
+            log_damping,
+            *self._sums(model, weight, weighted),
+        )
+
+    def marginal(
+        self, chi2: Tensor, log_damping: Tensor, projected: Tensor, squares: Tensor
+    ) -> Tensor:
+        r"""Log likelihood from its sums over the pixels, calibration and scale marginalised.
+
+        Arguments:
+            chi2: :math:`\sum w r^2`, shape ``(*, batch)``.
+            log_damping: Minus :math:`\sum \log w` up to a constant, ``(*, batch)``.
+            projected: :math:`\sum T_i w f r`, ``(*, batch, term)``.
+            squares: :math:`\sum T_k w f^2`, ``(*, batch, 2 term - 1)``.
+        """
+        # An expansion far from its centre may ask for a matrix that is not positive: impossible.
+        factor, wrong = torch.linalg.cholesky_ex(self._gram(squares))
         half = torch.linalg.solve_triangular(factor, projected[..., None], upper=False)[..., 0]
         chi2 = (chi2 - half.square().sum(-1)).clamp(min=0.0)
         log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + log_damping
         dof = self.noise.scale_dof
         log_likelihood = -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
-        return self._power * log_likelihood
+        return (self._power * log_likelihood).masked_fill(wrong > 0, -math.inf)
 
-    def _weight(self, model: Tensor) -> tuple[Tensor, Tensor]:
-        """Inverse variances and the log determinant of the covariance, up to a constant."""
-        growth = torch.addcmul(self._relative.new_ones(()), self._relative, model.square())
-        return self.ivar / growth, growth.log().sum(-1).double()
-
-    def _moments(self, model: Tensor, weight: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-        """D^T W r, ``(*, term)``, and M, ``(*, term, term)``."""
-        projected = ((weighted * model) @ self.basis.T).double()
-        sums = ((weight * model.square()) @ self._powers.T).double()
-        gram = 0.5 * (sums[..., self._sum] + sums[..., self._difference])
-        prior = torch.eye(len(self.basis), dtype=gram.dtype) / self.noise.calibration**2
-        return projected, gram + prior
-
-    def information(self, model: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
-        r"""Gauss-Newton precision and gradient of a model that is linear in its parameters.
-
-        With the calibration marginalised,
-        :math:`A = J^T W J - J^T W D M^{-1} D^T W J` and
-        :math:`g = J^T W r - J^T W D M^{-1} D^T W r`, both over the squared scale of the noise.
+    def calibrated(
+        self, chi2: Tensor, projected: Tensor, squares: Tensor, design: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The design over the calibration's precision, and the inverse squared scale of the noise.
 
         Arguments:
-            model: Spectra at the point of expansion, ``(batch, wave)``.
-            jacobian: Derivatives, ``(batch, dim, wave)``.
+            chi2: See :meth:`marginal`, as are the next two; of one spectrum, ``(batch,)``.
+            projected: ``(batch, term)``.
+            squares: ``(batch, 2 term - 1)``.
+            design: Sums of other vectors against the polynomials, ``(batch, vector, term)``.
 
         Returns:
-            Precision ``(batch, dim, dim)`` and gradient ``(batch, dim)``, double precision.
+            ``(batch, vector, term)`` and ``(batch,)``.
         """
-        weight, _ = self._weight(model)
-        residual = self.flux - model
-        projected, gram = self._moments(model, weight, weight * residual)
-        design = (jacobian * (weight * model)[:, None]) @ self.basis.T
-        weighted = (jacobian * weight[:, None]).double()
-        precision = weighted @ jacobian.double().mT
-        gradient = (weighted @ residual.double()[..., None])[..., 0]
-        design, factor = design.double(), torch.linalg.cholesky(gram)
-        half = torch.linalg.solve_triangular(factor, design.mT, upper=False)
-        rest = torch.linalg.solve_triangular(factor, projected[..., None], upper=False)
-        chi2 = (weight * residual.square()).sum(-1).double() - rest.square().sum((-1, -2))
+        gram = self._gram(squares)
+        solved = torch.linalg.solve(gram, design.mT).mT
+        explained = (projected * torch.linalg.solve(gram, projected)).sum(-1)
         dof = self.noise.scale_dof
-        scale = self._power * (dof + self.count) / (dof + chi2.clamp(min=0.0))
-        precision = scale[:, None, None] * (precision - half.mT @ half)
-        gradient = scale[:, None] * (gradient - (half.mT @ rest)[..., 0])
-        return precision, gradient
+        scale = (dof + self.count) / (dof + (chi2 - explained).clamp(min=0.0))
+        return solved, self._power * scale
+
+    def weight(self, model: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse variances and the log determinant of the covariance, up to a constant."""
+        growth = torch.addcmul(self.relative.new_ones(()), self.relative, model.square())
+        return self.ivar / growth, growth.log().sum(-1).double()
+
+    def _sums(self, model: Tensor, weight: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
+        projected = ((weighted * model) @ self.basis.T).double()
+        return projected, ((weight * model.square()) @ self.powers.T).double()
+
+    def _gram(self, squares: Tensor) -> Tensor:
+        """M, ``(*, term, term)``."""
+        gram = 0.5 * (squares[..., self._sum] + squares[..., self._difference])
+        prior = torch.eye(len(self.basis), dtype=gram.dtype) / self.noise.calibration**2
+        return gram + prior
 
     def calibration(self, model: Tensor) -> Tensor:
         """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
-        weight = self._weight(model)[0]
-        projected, gram = self._moments(model, weight, weight * (self.flux - model))
-        mean = torch.linalg.solve(gram, projected[..., None])[..., 0]
+        weight = self.weight(model)[0]
+        projected, squares = self._sums(model, weight, weight * (self.flux - model))
+        mean = torch.linalg.solve(self._gram(squares), projected[..., None])[..., 0]
         return 1.0 + mean.float() @ self.basis
 
     def standard_residuals(self, model: Tensor) -> Tensor:
         """Residuals after calibration over their standard errors; NaN where masked."""
         residual = self.flux - model * self.calibration(model)
-        weight = self._weight(model)[0]
+        weight = self.weight(model)[0]
         return torch.where(weight > 0, residual * weight.sqrt(), math.nan)
 
     def misfit(self, model: Tensor, width: int = 5) -> tuple[Tensor, Tensor]:
@@ -212,7 +218,7 @@ class SpectrumLikelihood:
             centre = values.nanmedian(-1, keepdim=True).values
             return 1.4826 * (values - centre).abs().nanmedian(-1).values
 
-        weight = self._weight(model)[0]
+        weight = self.weight(model)[0]
         residual = (self.flux - model * self.calibration(model)) * weight
         pixels = residual.shape[-1] // width * width
 
@@ -223,3 +229,12 @@ class SpectrumLikelihood:
         scaled = torch.where(total > 0, binned(residual) / total.sqrt(), math.nan)
         single = torch.where(weight > 0, residual / weight.sqrt(), math.nan)
         return spread(scaled), spread(single)
+
+
+@functools.cache
+def _chebyshev(count: int) -> Tensor:
+    """Chebyshev polynomials over the instrument's pixels, shape ``(count, wave)``."""
+    x = np.linspace(-1.0, 1.0, WAVELENGTH.size)
+    rows = np.polynomial.chebyshev.chebvander(x, count - 1).T
+    with torch.inference_mode(False):
+        return torch.as_tensor(rows.copy()).float()

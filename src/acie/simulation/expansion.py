@@ -1,0 +1,128 @@
+r"""The likelihood of spectra in a small basis.
+
+In :math:`f = c + \sum_j a_j \Phi_j`, with the weights of the pixels kept at those of c, every sum
+over the pixels that the likelihood needs is a quadratic function of a, whose coefficients are
+computed once. The weights do change with f, through the template error, by a factor
+:math:`\kappa(\lambda)` that is nearly a low polynomial; its coefficients follow from few pixels.
+A likelihood then costs as much as the basis is small, however many pixels there are.
+
+References:
+    Canizares et al. 2015, PRL 114, 071104 (reduced-order quadrature for likelihoods).
+"""
+
+__all__ = ["ReducedExpansion"]
+
+import torch
+from torch import Tensor
+
+from acie.simulation.noise import SpectrumLikelihood
+
+#: Chebyshev terms of the change of the weights.
+_TERMS = 3
+
+
+class ReducedExpansion:
+    """A :class:`SpectrumLikelihood` as a function of coordinates in a basis.
+
+    Arguments:
+        likelihood: That of one batch.
+        centre: c, shape ``(batch, wave)``.
+        basis: Phi, shape ``(batch, component, wave)``.
+        pixels: Pixels at which the flux will be given, ``(batch, pixel)``.
+        shares: How many pixels each of them stands for, up to a constant, ``(batch, pixel)``.
+    """
+
+    def __init__(
+        self,
+        likelihood: SpectrumLikelihood,
+        centre: Tensor,
+        basis: Tensor,
+        pixels: Tensor,
+        shares: Tensor,
+    ) -> None:
+        self._likelihood = likelihood
+        count = len(likelihood.basis)
+        self._terms = (_TERMS, count + _TERMS - 1, 2 * count + _TERMS - 2)
+        polynomials = likelihood.noise.polynomials(self._terms[2])
+        weight, self._damping = likelihood.weight(centre)
+        residual = likelihood.flux - centre
+        parts = []
+        for galaxy in range(len(centre)):
+            w, f, r, phi = weight[galaxy], centre[galaxy], residual[galaxy], basis[galaxy]
+            weighted = w * polynomials
+            products = (weighted[:, None] * phi).flatten(0, 1) @ phi.T
+            parts.append(
+                (
+                    torch.stack([r * r, f * r, f * f]).double() @ weighted.T.double(),
+                    (phi * r) @ weighted.T,
+                    (phi * f) @ weighted.T,
+                    # (component, polynomial * component): one product gives all quadratic forms.
+                    products.unflatten(0, (-1, len(phi))).transpose(0, 1).flatten(1),
+                )
+            )
+        self._constant, self._of_residual, self._of_centre, self._square = map(
+            torch.stack, zip(*parts, strict=True)
+        )
+        self._relative = likelihood.relative.gather(1, pixels)[:, None]
+        self._growth = 1.0 + self._relative * centre.gather(1, pixels)[:, None].square()
+        low = polynomials[:_TERMS].T
+        self._counts = (likelihood.ivar > 0).double() @ low.double()
+        root = shares.sqrt()[..., None]
+        self._fit = (torch.linalg.pinv((root * low[pixels]).double()) * root.mT).mT.to(basis.dtype)
+
+    def __call__(self, coordinates: Tensor, flux: Tensor) -> Tensor:
+        """Log likelihood, shape ``(sample, batch)``.
+
+        Arguments:
+            coordinates: a, shape ``(batch, sample, component)``.
+            flux: Flux at the pixels, ``(batch, sample, pixel)``.
+        """
+        few, some, many = self._terms
+        forms = (coordinates @ self._square).unflatten(-1, (many, -1))
+        square = (forms @ coordinates[..., None])[..., 0].double()
+        of_residual = (coordinates @ self._of_residual).double()
+        of_centre = (coordinates @ self._of_centre).double()
+        constant = self._constant[:, :, None]
+        chi2 = (constant[:, 0] - 2.0 * of_residual + square)[..., :few]
+        projected = (constant[:, 1] + of_residual - of_centre - square)[..., :some]
+        squares = (constant[:, 2] + 2.0 * of_centre + square)[..., :many]
+        change = self._growth / (1.0 + self._relative * flux.square())
+        factor = (change @ self._fit).double()
+        logarithm = (change.log() @ self._fit).double()
+        value = self._likelihood.marginal(
+            (factor * chi2).sum(-1).T,
+            (self._damping[:, None] - (logarithm * self._counts[:, None]).sum(-1)).T,
+            _product(factor, projected, some - few + 1).transpose(0, 1),
+            _product(factor, squares, many - few + 1).transpose(0, 1),
+        )
+        return value
+
+
+    def information(self) -> tuple[Tensor, Tensor]:
+        r"""Gauss-Newton gradient and precision of the coordinates at a = 0.
+
+        With D the design of the calibration polynomial and M as in :class:`SpectrumLikelihood`,
+        :math:`A = \Phi W \Phi^T - \Phi W D M^{-1} D^T W \Phi^T` and
+        :math:`g = \Phi W r - \Phi W D M^{-1} D^T W r`, both over the squared scale of the noise.
+
+        Returns:
+            Gradient ``(batch, component)`` and precision ``(batch, component, component)``.
+        """
+        square = self._square[..., : self._square.shape[1]]
+        terms = len(self._likelihood.basis)
+        design = self._of_centre[..., :terms].double()
+        projected, chi2 = self._constant[:, 1, :terms], self._constant[:, 0, 0]
+        solved, scale = self._likelihood.calibrated(
+            chi2, projected, self._constant[:, 2, : 2 * terms - 1], design
+        )
+        gradient = self._of_residual[..., 0].double() - (solved @ projected[..., None])[..., 0]
+        precision = square.double() - solved @ design.mT
+        return scale[:, None] * gradient, scale[:, None, None] * precision
+
+
+def _product(factor: Tensor, sums: Tensor, count: int) -> Tensor:
+    """Sums against T_i times the polynomial of ``factor``, from sums against each T_k."""
+    order, degree = torch.arange(factor.shape[-1])[:, None], torch.arange(count)
+    # T_i T_k = (T_(i+k) + T_|i-k|) / 2.
+    both = 0.5 * (sums[..., degree + order] + sums[..., (degree - order).abs()])
+    return (factor[..., None] * both).sum(-2)
