@@ -24,7 +24,7 @@ from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLi
 #: Rows of spectra that are computed and compared at a time.
 _ROWS = 128
 #: Draws whose exact spectra make the basis of the reduced likelihood.
-ANCHORS = 48
+ANCHORS = 40
 #: Effective size to which the anchors' weights are flattened: none may be without say.
 _ANCHOR_SIZE = 8.0
 #: The regression of coordinates on variables uses weights of at least this effective size.
@@ -152,19 +152,18 @@ class ExactSpectra:
         shape = states["redshift"].shape
         spectra = torch.empty((*shape, self.likelihood.flux.shape[-1]))
         value = torch.empty(shape, dtype=torch.float64)
+        new = torch.ones(shape, dtype=torch.bool)
+        if index is not None:
+            new[1:] = index[1:] != index[:-1]
         for galaxy in range(shape[1]):
-            one = self.likelihood[galaxy]
-            rows, where = torch.arange(shape[0]), slice(None)
-            if index is not None:
-                new = torch.ones(shape[0], dtype=torch.bool)
-                new[1:] = index[1:, galaxy] != index[:-1, galaxy]
-                rows, where = rows[new], new.cumsum(0) - 1
+            one, rows = self.likelihood[galaxy], torch.nonzero(new[:, galaxy])[:, 0]
             found, likely = [], []
             # Few rows at a time: their spectra are still in the cache when they are compared.
             for part in rows.split(_ROWS):
                 state = {name: values[part, galaxy, None] for name, values in states.items()}
                 found.append(self._physics(state, self._excess[galaxy, None]))
                 likely.append(one(found[-1])[:, 0])
+            where = new[:, galaxy].cumsum(0) - 1
             spectra[:, galaxy] = torch.cat(found)[where, 0]
             value[:, galaxy] = torch.cat(likely)[where]
         return spectra, value

@@ -15,7 +15,7 @@ from acie.physics import StellarPopulationModel, SubsetModel
 from acie.simulation import ReducedExpansion, SpectrumLikelihood
 
 #: Basis spectra at most, and pixels per basis spectrum.
-_RANK, _OVERSAMPLING = 24, 5
+_RANK, _OVERSAMPLING = 22, 5
 #: Share of the pixels that is spread evenly, whatever the basis looks like.
 _EVEN = 0.3
 #: Velocity dispersions of the table reach beyond those of the draws by this factor.
@@ -61,12 +61,12 @@ class ReducedLikelihood:
         own = self._model(states)
         exact = spectra.gather(2, pixels[:, None].expand(-1, spectra.shape[1], -1))
         # What the model of few pixels gets wrong is nearly the same for all draws of a galaxy.
-        self._correction = exact.sum(1) / own.sum(1)
-        scale = root.gather(1, pixels) * leverage
+        self._correction = (exact.sum(1) / own.sum(1))[:, None]
+        self._scale = (root.gather(1, pixels) * leverage)[:, None]
         columns = pixels[:, None].expand(-1, white.shape[1], -1)
         design = white.gather(2, columns) * leverage[:, None]
         self._inverse = torch.linalg.pinv(design.double()).to(spectra.dtype)
-        self._scale, self._centre = scale[:, None], centre.gather(1, pixels)[:, None]
+        self._at_pixels = centre.gather(1, pixels)[:, None]
         basis = torch.where(root > 0.0, 1.0 / root, 0.0)[:, None] * white
         self._expansion = ReducedExpansion(likelihood, centre, basis, pixels, leverage.square())
 
@@ -76,8 +76,8 @@ class ReducedLikelihood:
         Returns:
             ``(sample, batch)`` and ``(sample, batch, component)``.
         """
-        flux = self._model(states) * self._correction[:, None]
-        coordinates = ((flux - self._centre) * self._scale) @ self._inverse
+        flux = self._model(states) * self._correction
+        coordinates = ((flux - self._at_pixels) * self._scale) @ self._inverse
         return self._expansion(coordinates, flux), coordinates.transpose(0, 1)
 
     def information(self) -> tuple[Tensor, Tensor]:
@@ -89,10 +89,12 @@ def _directions(residual: Tensor, share: Tensor) -> Tensor:
     """Leading orthonormal directions of ``(batch, sample, wave)``, ``(batch, rank, wave)``."""
     # Implausible draws may stretch the basis, not fill it.
     floor = 0.1 / share.shape[-1]
-    weighted = residual * (share.clamp(min=floor) / floor).sqrt()[..., None]
-    q, r = torch.linalg.qr(weighted.mT)
-    left = torch.linalg.svd(r.double()).U.to(q.dtype)[..., :_RANK]
-    return (q @ left).mT
+    weighted = (residual * (share.clamp(min=floor) / floor).sqrt()[..., None]).double()
+    # From the small Gram matrix; in double precision, because it squares the singular values.
+    power, left = torch.linalg.eigh(weighted @ weighted.mT)
+    power, left = power.flip(-1)[..., :_RANK], left.flip(-1)[..., :_RANK]
+    least = 1e-13 * power[..., :1]
+    return (left.mT / power.clamp(min=least).sqrt()[..., None] @ weighted).to(residual.dtype)
 
 
 def _pixels(white: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:

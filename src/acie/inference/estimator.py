@@ -129,8 +129,9 @@ class NeuralPosteriorEstimator(nn.Module):
         if self.latent is None:
             return x_s.new_empty((*lead, 0)), x_s.new_zeros(lead)
         context = self._context(x_s, root).reshape(-1, self.n_spectral + self.n_root)
-        x_l, log_q = self.latent.sample_and_log_prob(1, context, generator)
-        return x_l[0].reshape(*lead, self.n_latent), log_q[0].reshape(lead)
+        with torch.no_grad():
+            x_l, log_q = self.latent.draw(context, generator)
+        return x_l.reshape(*lead, self.n_latent), log_q.reshape(lead)
 
     def _context(self, x_s: Tensor, root: Tensor) -> Tensor:
         batch = x_s.shape[-2]

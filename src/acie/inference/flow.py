@@ -350,3 +350,18 @@ class PosteriorFlow(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Draw ``(sample, batch, dim)`` and the log density ``(sample, batch)`` of each draw."""
         return self(context).sample_and_log_prob(num_samples, generator)
+
+    def draw(self, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One draw for each of many contexts, without gradients: faster than the above.
+
+        Arguments:
+            context: Shape ``(batch, context)``.
+            generator: Source of all randomness.
+
+        Returns:
+            Draws ``(batch, dim)`` and their log density ``(batch,)``.
+        """
+        noise = torch.randn(len(context), self.dim, generator=generator).to(context)
+        x, log_det = self(context).whitened()(noise[None])
+        base = -0.5 * (noise.square().sum(-1) + self.dim * math.log(2.0 * math.pi))
+        return x[0], base - log_det[0]

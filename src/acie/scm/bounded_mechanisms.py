@@ -25,11 +25,18 @@ def _tensor(value: Bound, like: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 
-def _outside(natural: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+def _clip(value: Tensor, lower: Bound, upper: Bound) -> Tensor:
+    """The value between bounds that are numbers or tensors; NaN bounds stay NaN."""
+    for bound, clip in ((lower, torch.maximum), (upper, torch.minimum)):
+        value = clip(value, _tensor(bound, value))
+    return value
+
+
+def _outside(natural: Tensor, lower: Bound, upper: Bound) -> Tensor:
     # Going to the natural scale and back costs a few units in the last place.
     slack = 1e3 * torch.finfo(natural.dtype).eps
-    low = lower - slack * (1.0 + lower.abs())
-    high = upper + slack * (1.0 + upper.abs())
+    low = lower - slack * (1.0 + abs(lower))
+    high = upper + slack * (1.0 + abs(upper))
     # NaN compares as inside, hence the first term.
     return ~natural.isfinite() | (natural < low) | (natural > high)
 
@@ -76,21 +83,27 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
 
     def _standard(
         self, like: Tensor, parents: Parents, support: tuple[Bound, Bound]
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor, Tensor, Bound, Bound, Tensor, Tensor]:
         location = _tensor(evaluate(self.location, parents), like)
         scale = _tensor(evaluate(self.scale, parents), like)
         lower, upper = (self._natural_bound(b, like) for b in support)
         a, b = (self._standardise(bound, location, scale) for bound in (lower, upper))
         return location, scale, lower, upper, a, b
 
-    def _natural_bound(self, bound: Bound, like: Tensor) -> Tensor:
-        value = _tensor(bound, like)
-        if self._natural.transform == "log10":
-            value = value.clamp_min(0.0)
-        return self._natural.forward(value)
+    def _natural_bound(self, bound: Bound, like: Tensor) -> Bound:
+        log = self._natural.transform == "log10"
+        if not isinstance(bound, Tensor):
+            # Numbers stay numbers: each operation on a tensor costs more than all of this.
+            return (math.log10(bound) if bound > 0.0 else -math.inf) if log else float(bound)
+        value = bound.to(like)
+        return self._natural.forward(value.clamp_min(0.0) if log else value)
 
     @staticmethod
-    def _standardise(bound: Tensor, location: Tensor, scale: Tensor) -> Tensor:
+    def _standardise(bound: Bound, location: Tensor, scale: Tensor) -> Tensor:
+        if not isinstance(bound, Tensor):
+            if math.isfinite(bound):
+                return (bound - location) / scale
+            return location.new_full((), bound)
         # An infinite bound must not send 0 * infinity into the gradient of the scale.
         finite = bound.isfinite()
         return torch.where(finite, (torch.where(finite, bound, 0.0) - location) / scale, bound)
@@ -101,9 +114,8 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         location, scale, lower, upper, a, b = self._standard(noise, parents, support)
         natural = location + scale * value_of_noise(noise, a, b)
         # Rounding must not carry a value over its bound.
-        value = self._natural.inverse(torch.minimum(torch.maximum(natural, lower), upper))
-        low, high = (_tensor(bound, noise) for bound in support)
-        return torch.minimum(torch.maximum(value, low), high)
+        value = self._natural.inverse(_clip(natural, lower, upper))
+        return _clip(value, *support)
 
     def invert(self, value: Tensor, parents: Parents) -> Tensor:
         """The noise, shape ``(*shape)``; NaN outside the bounds, finite on them."""
@@ -118,8 +130,8 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         natural = self._natural.forward(value)
         density = self.noise_law.log_prob((natural - location) / scale) - log_mass(a, b)
         density = density - scale.log() + self._natural.log_abs_derivative(value)
-        empty = ~(lower < upper)
-        return density.masked_fill(_outside(natural, lower, upper) | empty, -math.inf)
+        impossible = _outside(natural, lower, upper) | ~_tensor(lower < upper, value).bool()
+        return density.masked_fill(impossible, -math.inf)
 
     def support(self, parents: Parents) -> tuple[Bound, Bound]:
         """The bounds, physical unit, at these parents."""

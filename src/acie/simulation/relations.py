@@ -6,6 +6,7 @@ dictionary of parent values first and its section of ``relations.toml`` second.
 
 __all__ = ["load_relations", "published_log_mass"]
 
+import functools
 import math
 import tomllib
 from collections.abc import Mapping
@@ -39,15 +40,13 @@ def load_relations(path: str | Path | None = None) -> dict[str, dict[str, Any]]:
     return table
 
 
-def published_log_mass(
-    table: Mapping[str, Mapping[str, Any]] | None = None,
-) -> tuple[float, float]:
-    """The range of log10 stellar mass that the sources of most mechanisms support.
+@functools.cache
+def published_log_mass() -> tuple[float, float]:
+    """The range of log10 stellar mass that the sources of most built-in mechanisms support.
 
     It is the median of the ranges stated in the table, because each source stops elsewhere.
     """
-    table = load_relations() if table is None else table
-    ranges = [section["range"] for section in table.values() if "range" in section]
+    ranges = [row["range"] for row in load_relations().values() if "range" in row]
     low, high = (sorted(edge)[len(ranges) // 2] for edge in zip(*ranges, strict=True))
     return low, high
 
