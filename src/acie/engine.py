@@ -24,8 +24,11 @@ from acie.refinement import PosteriorRefiner
 from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
 from acie.scm import Intervention, describe, parse_interventions
 from acie.simulation import SPECTRAL_NAMES, NoiseModel, build_galaxy_scm
+from acie.threads import spread, undivided
 
 _CAUSES = (*SPECTRAL_NAMES, "tau")
+#: Spectra computed at a time by one thread.
+_ROWS = 64
 
 
 class CounterfactualEngine:
@@ -59,6 +62,7 @@ class CounterfactualEngine:
     # -- step 1: abduction --------------------------------------------------------------------
 
     @torch.no_grad()
+    @undivided()
     def infer(
         self,
         observation: Observation,
@@ -101,7 +105,7 @@ class CounterfactualEngine:
         """Posterior draws inverted to exogenous noise, and the residual of the pixels."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         posterior = self.infer(observation, num_samples, generator)
-        with torch.no_grad():
+        with torch.no_grad(), undivided():
             noise = self.scm.abduct(posterior.values, generator)
         residual = observation.batched().flux.to(posterior.spectra.dtype) - posterior.spectra
         return Abduction(posterior, noise, residual)
@@ -133,6 +137,7 @@ class CounterfactualEngine:
     # -- step 3: prediction -------------------------------------------------------------------
 
     @torch.no_grad()
+    @undivided()
     def predict(
         self,
         observation: Observation,
@@ -222,15 +227,24 @@ class CounterfactualEngine:
     def _spectra(self, values: Mapping[str, Tensor], observation: Observation) -> Tensor:
         """Model spectra ``(sample, batch, wave)``; equal neighbours are computed once."""
         causes = {name: values[name] for name in (*_CAUSES, "redshift")}
-        samples = values["redshift"].shape[0]
         excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
-        galaxies = []
-        for index in range(len(observation)):
-            own = {name: value[:, index] for name, value in causes.items()}
-            stacked = torch.stack(list(own.values()))
-            first = torch.ones(samples, dtype=torch.bool, device=stacked.device)
-            first[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
-            distinct = {name: value[first][:, None] for name, value in own.items()}
-            spectra = self.physics(distinct, excess[index : index + 1])
-            galaxies.append(spectra[first.cumsum(0) - 1])
-        return torch.cat(galaxies, 1)
+        stacked = torch.stack(list(causes.values()))
+        first = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
+        first[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
+
+        def work(part: tuple[int, Tensor]) -> Tensor:
+            index, rows = part
+            own = {name: value[rows, index, None] for name, value in causes.items()}
+            return self.physics(own, excess[index : index + 1])[:, 0]
+
+        galaxies = range(len(observation))
+        distinct = [torch.nonzero(first[:, index])[:, 0].split(_ROWS) for index in galaxies]
+        parts = [(index, rows) for index in galaxies for rows in distinct[index]]
+        done = iter(spread(work, parts))
+        return torch.stack(
+            [
+                torch.cat([next(done) for _ in distinct[index]])[first[:, index].cumsum(0) - 1]
+                for index in galaxies
+            ],
+            1,
+        )

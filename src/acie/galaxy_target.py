@@ -20,11 +20,12 @@ from acie.physics import StellarPopulationModel
 from acie.reduced import ReducedLikelihood
 from acie.scm import StructuralCausalModel
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
+from acie.threads import spread
 
 #: Rows of spectra that are computed and compared at a time.
-_ROWS = 128
+_ROWS = 64
 #: Draws whose exact spectra make the basis of the reduced likelihood.
-ANCHORS = 40
+ANCHORS = 32
 #: Effective size to which the anchors' weights are flattened: none may be without say.
 _ANCHOR_SIZE = 8.0
 #: The regression of coordinates on variables uses weights of at least this effective size.
@@ -150,22 +151,31 @@ class ExactSpectra:
         """
         states = {name: states[name] for name in _CAUSES}
         shape = states["redshift"].shape
-        spectra = torch.empty((*shape, self.likelihood.flux.shape[-1]))
-        value = torch.empty(shape, dtype=torch.float64)
         new = torch.ones(shape, dtype=torch.bool)
         if index is not None:
             new[1:] = index[1:] != index[:-1]
+        spectra = torch.empty((*shape, self.likelihood.flux.shape[-1]))
+        value = torch.empty(shape, dtype=torch.float64)
+        where = new.cumsum(0) - 1
+
+        # Few rows at a time: their spectra are still in the cache when they are compared.
+        def work(part: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
+            galaxy, rows = part
+            state = {name: values[rows, galaxy, None] for name, values in states.items()}
+            found = self._physics(state, self._excess[galaxy, None])
+            return found[:, 0], self.likelihood[galaxy](found)[:, 0]
+
+        parts = [
+            (galaxy, rows)
+            for galaxy in range(shape[1])
+            for rows in torch.nonzero(new[:, galaxy])[:, 0].split(_ROWS)
+        ]
+        done = spread(work, parts)
         for galaxy in range(shape[1]):
-            one, rows = self.likelihood[galaxy], torch.nonzero(new[:, galaxy])[:, 0]
-            found, likely = [], []
-            # Few rows at a time: their spectra are still in the cache when they are compared.
-            for part in rows.split(_ROWS):
-                state = {name: values[part, galaxy, None] for name, values in states.items()}
-                found.append(self._physics(state, self._excess[galaxy, None]))
-                likely.append(one(found[-1])[:, 0])
-            where = new[:, galaxy].cumsum(0) - 1
-            spectra[:, galaxy] = torch.cat(found)[where, 0]
-            value[:, galaxy] = torch.cat(likely)[where]
+            own = [one for one, (place, _) in zip(done, parts, strict=True) if place == galaxy]
+            found, likely = (torch.cat(pieces) for pieces in zip(*own, strict=True))
+            spectra[:, galaxy] = found[where[:, galaxy]]
+            value[:, galaxy] = likely[where[:, galaxy]]
         return spectra, value
 
     def reduced(

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from acie.physics import StellarPopulationModel, SubsetModel
 from acie.simulation import ReducedExpansion, SpectrumLikelihood
+from acie.threads import spread
 
 #: Basis spectra at most, and pixels per basis spectrum.
-_RANK, _OVERSAMPLING = 22, 5
+_RANK, _OVERSAMPLING = 20, 5
 #: Share of the pixels that is spread evenly, whatever the basis looks like.
 _EVEN = 0.3
 #: Velocity dispersions of the table reach beyond those of the draws by this factor.
@@ -53,7 +54,12 @@ class ReducedLikelihood:
         share = torch.softmax(log_weights.float().T, -1)
         centre = (share[..., None] * spectra).sum(1)
         root = likelihood.weight(centre)[0].sqrt()
-        white = _directions((spectra - centre[:, None]) * root[:, None], share)
+        white = torch.stack(
+            spread(
+                lambda one: _directions((spectra[one] - centre[one]) * root[one], share[one]),
+                range(len(centre)),
+            )
+        )
         pixels, leverage = _pixels(white, root > 0.0)
         sigma = states["velocity_dispersion"]
         ends = ((sigma.amin(0) / _ROOM).clamp(min=20.0), (sigma.amax(0) * _ROOM).clamp(max=500.0))
@@ -86,7 +92,7 @@ class ReducedLikelihood:
 
 
 def _directions(residual: Tensor, share: Tensor) -> Tensor:
-    """Leading orthonormal directions of ``(batch, sample, wave)``, ``(batch, rank, wave)``."""
+    """Leading orthonormal directions of ``(sample, wave)``, ``(rank, wave)``."""
     # Implausible draws may stretch the basis, not fill it.
     floor = 0.1 / share.shape[-1]
     weighted = (residual * (share.clamp(min=floor) / floor).sqrt()[..., None]).double()

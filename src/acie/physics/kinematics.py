@@ -60,7 +60,9 @@ def broaden_and_shift(
     exponent = (-0.5 / (LIGHT_KM_S * step) ** 2) * omega**2
 
     def broadened(transform: Tensor, variance: Tensor) -> Tensor:
-        return transform * torch.exp(variance[..., None] * exponent)
+        damping = torch.exp(variance[..., None] * exponent)
+        # A real factor times both parts: half of a complex product.
+        return torch.view_as_complex(torch.view_as_real(transform) * damping[..., None])
 
     if excess_km2_s2 is None:
         return torch.fft.irfft(broadened(transform, variance_km2_s2), n=size)

@@ -82,11 +82,10 @@ class PixelWindow(nn.Module):
         Cubic Lagrange interpolation; the grid is the same for all galaxies.
         """
         weights = self._weights.to(window.dtype)
-        index = self._index.expand(*window.shape[:-1], -1)
-        pixels = window.gather(-1, index) * weights[0]
+        pixels = window.index_select(-1, self._index).mul_(weights[0])
         for tap in range(1, 4):
             # A view that starts later: the same index then means the next pixel.
-            neighbour = window[..., tap:].gather(-1, index)
+            neighbour = window[..., tap:].index_select(-1, self._index)
             pixels = torch.addcmul(pixels, neighbour, weights[tap])
         return pixels
 

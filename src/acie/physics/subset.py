@@ -16,6 +16,7 @@ from torch import Tensor
 from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import REST_STEP
+from acie.threads import spread
 from acie.units import LIGHT_KM_S
 
 #: Frequencies of the kernels; a row has less than twice as many pixels.
@@ -57,14 +58,15 @@ class SubsetModel:
         self._barycentric = angle.sin() * torch.tensor([1.0, -1.0]).repeat(_NODES)[:_NODES]
         dispersion = torch.exp(self._middle[:, None] + self._half[:, None] * self._nodes)
         basis = physics.light_basis.T
-        tables = []
-        for galaxy in range(len(redshift)):
+
+        def table_of(galaxy: int) -> Tensor:
             one = (redshift[galaxy], excess_km2_s2[galaxy].double(), dispersion[galaxy])
             first, rows = _rows(physics, *one, pixels[galaxy])
             columns = first[:, None] + torch.arange(rows.shape[-1])
             # (pixel, node, reach) by (pixel, reach, template), to (template, node, pixel).
-            tables.append((rows.to(basis.dtype) @ basis[columns]).permute(2, 1, 0))
-        table = torch.stack(tables).flatten(2)
+            return (rows.to(basis.dtype) @ basis[columns]).permute(2, 1, 0)
+
+        table = torch.stack(spread(table_of, range(len(redshift)))).flatten(2)
         self._old, self._young = table.split(
             [physics.old_size, table.shape[1] - physics.old_size], 1
         )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from acie.simulation.noise import SpectrumLikelihood
+from acie.threads import spread
 
 #: Chebyshev terms of the change of the weights.
 _TERMS = 3
@@ -46,22 +47,21 @@ class ReducedExpansion:
         polynomials = likelihood.noise.polynomials(self._terms[2])
         weight, self._damping = likelihood.weight(centre)
         residual = likelihood.flux - centre
-        parts = []
-        for galaxy in range(len(centre)):
+
+        def sums_of(galaxy: int) -> tuple[Tensor, ...]:
             w, f, r, phi = weight[galaxy], centre[galaxy], residual[galaxy], basis[galaxy]
             weighted = w * polynomials
             products = (weighted[:, None] * phi).flatten(0, 1) @ phi.T
-            parts.append(
-                (
-                    torch.stack([r * r, f * r, f * f]).double() @ weighted.T.double(),
-                    (phi * r) @ weighted.T,
-                    (phi * f) @ weighted.T,
-                    # (component, polynomial * component): one product gives all quadratic forms.
-                    products.unflatten(0, (-1, len(phi))).transpose(0, 1).flatten(1),
-                )
+            return (
+                torch.stack([r * r, f * r, f * f]).double() @ weighted.T.double(),
+                (phi * r) @ weighted.T,
+                (phi * f) @ weighted.T,
+                # (component, polynomial * component): one product gives all quadratic forms.
+                products.unflatten(0, (-1, len(phi))).transpose(0, 1).flatten(1),
             )
+
         self._constant, self._of_residual, self._of_centre, self._square = map(
-            torch.stack, zip(*parts, strict=True)
+            torch.stack, zip(*spread(sums_of, range(len(centre))), strict=True)
         )
         self._relative = likelihood.relative.gather(1, pixels)[:, None]
         self._growth = 1.0 + self._relative * centre.gather(1, pixels)[:, None].square()
