@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "acie"
 
 #: Leaves that everything may import.
-FOUNDATIONS = {"errors", "units", "device", "seeds", "variables"}
+FOUNDATIONS = {"errors", "units", "device", "seeds", "threads", "variables"}
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars
 #: scm, physics and inference never import one another. "acie" is the package itself (``import
@@ -25,6 +25,7 @@ LAYERS = {
     "units": set(),
     "device": set(),
     "seeds": set(),
+    "threads": set(),
     "variables": set(),
     "observation": set(),
     "refraction": set(),
@@ -35,7 +36,8 @@ LAYERS = {
     "simulation": {"observation", "scm", "physics"},
     "io": {"observation", "refraction", "results"},
     "bundle": {"acie", "physics", "inference", "simulation"},
-    "galaxy_target": {"observation", "scm", "physics", "inference", "simulation"},
+    "reduced": {"physics", "simulation"},
+    "galaxy_target": {"observation", "scm", "physics", "inference", "simulation", "reduced"},
     "refinement": {"galaxy_target", "observation", "inference"},
     "quality": {"observation", "refinement", "results", "simulation"},
     "engine": {

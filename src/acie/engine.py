@@ -232,19 +232,20 @@ class CounterfactualEngine:
         first = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
         first[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
 
+        light = self.physics.coefficients(causes, self.physics.flux_factor(causes))
+
         def work(part: tuple[int, Tensor]) -> Tensor:
             index, rows = part
-            own = {name: value[rows, index, None] for name, value in causes.items()}
-            return self.physics(own, excess[index : index + 1])[:, 0]
+            own = tuple(piece[rows, index] for piece in light)
+            state = {name: value[rows, index] for name, value in causes.items()}
+            return self.physics.observe(own, state, excess[index : index + 1])
 
         galaxies = range(len(observation))
         distinct = [torch.nonzero(first[:, index])[:, 0].split(_ROWS) for index in galaxies]
         parts = [(index, rows) for index in galaxies for rows in distinct[index]]
         done = iter(spread(work, parts))
-        return torch.stack(
-            [
-                torch.cat([next(done) for _ in distinct[index]])[first[:, index].cumsum(0) - 1]
-                for index in galaxies
-            ],
-            1,
-        )
+        spectra = torch.empty((*first.shape, observation.flux.shape[-1]))
+        for index in galaxies:
+            found = torch.cat([next(done) for _ in distinct[index]])
+            spectra[:, index] = found[first[:, index].cumsum(0) - 1]
+        return spectra

@@ -25,7 +25,7 @@ from acie.threads import spread
 #: Rows of spectra that are computed and compared at a time.
 _ROWS = 64
 #: Draws whose exact spectra make the basis of the reduced likelihood.
-ANCHORS = 32
+ANCHORS = 26
 #: Effective size to which the anchors' weights are flattened: none may be without say.
 _ANCHOR_SIZE = 8.0
 #: The regression of coordinates on variables uses weights of at least this effective size.
@@ -35,7 +35,7 @@ _REACH = 4.0
 #: Precision that the amortised posterior, made twice as wide, gives the noise.
 _PRIOR = 0.25
 #: Variables that the spectrum depends on directly.
-_CAUSES = (*SPECTRAL_NAMES, "tau", "redshift")
+CAUSES = (*SPECTRAL_NAMES, "tau", "redshift")
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,39 @@ class GalaxyPrior:
         return values
 
 
+@dataclass(frozen=True)
+class Settled:
+    """Exact spectra of the distinct draws of each galaxy, and where each draw is among them.
+
+    Arguments:
+        distinct: One tensor ``(distinct, wave)`` per galaxy.
+        values: Their log likelihoods, one tensor ``(distinct,)`` per galaxy.
+        place: Shape ``(sample, batch)``.
+    """
+
+    distinct: list[Tensor]
+    values: list[Tensor]
+    place: Tensor
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """Shape ``(sample, batch)``."""
+        return torch.stack(
+            [own[self.place[:, galaxy]] for galaxy, own in enumerate(self.values)], 1
+        )
+
+    def spectra(self, chosen: Tensor | None = None) -> Tensor:
+        """Spectra of the draws, or of those ``chosen`` ``(sample, batch)`` of them."""
+        place = self.place if chosen is None else self.place.gather(0, chosen)
+        # Part of the answer, so not bound to inference mode; written once, because memory is what
+        # copies of spectra wait for.
+        with torch.inference_mode(False), torch.no_grad():
+            spectra = torch.empty((*place.shape, self.distinct[0].shape[-1]))
+        for galaxy, own in enumerate(self.distinct):
+            spectra[:, galaxy] = own[place[:, galaxy]]
+        return spectra
+
+
 class ExactSpectra:
     """Exact spectra and likelihoods of states, and the reduced likelihood made from them.
 
@@ -140,49 +173,40 @@ class ExactSpectra:
         self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
         self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
 
-    def __call__(
-        self, states: dict[str, Tensor], index: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Spectra ``(sample, batch, wave)`` and log likelihood ``(sample, batch)``.
+    def __call__(self, states: dict[str, Tensor], index: Tensor | None = None) -> "Settled":
+        """Spectra and log likelihood of states.
 
         Arguments:
             states: Every variable, each ``(sample, batch)``.
             index: Which draw each state is: neighbours that are the same are computed once.
         """
-        states = {name: states[name] for name in _CAUSES}
-        shape = states["redshift"].shape
-        new = torch.ones(shape, dtype=torch.bool)
+        states = {name: states[name] for name in CAUSES}
+        new = torch.ones(states["redshift"].shape, dtype=torch.bool)
         if index is not None:
             new[1:] = index[1:] != index[:-1]
-        spectra = torch.empty((*shape, self.likelihood.flux.shape[-1]))
-        value = torch.empty(shape, dtype=torch.float64)
-        where = new.cumsum(0) - 1
+        light = self._physics.coefficients(states, self._physics.flux_factor(states))
 
         # Few rows at a time: their spectra are still in the cache when they are compared.
         def work(part: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
             galaxy, rows = part
-            state = {name: values[rows, galaxy, None] for name, values in states.items()}
-            found = self._physics(state, self._excess[galaxy, None])
-            return found[:, 0], self.likelihood[galaxy](found)[:, 0]
+            own = tuple(piece[rows, galaxy] for piece in light)
+            state = {name: values[rows, galaxy] for name, values in states.items()}
+            found = self._physics.observe(own, state, self._excess[galaxy, None])
+            return found, self.likelihood[galaxy](found[:, None])[:, 0]
 
-        parts = [
-            (galaxy, rows)
-            for galaxy in range(shape[1])
-            for rows in torch.nonzero(new[:, galaxy])[:, 0].split(_ROWS)
-        ]
-        done = spread(work, parts)
-        for galaxy in range(shape[1]):
-            own = [one for one, (place, _) in zip(done, parts, strict=True) if place == galaxy]
-            found, likely = (torch.cat(pieces) for pieces in zip(*own, strict=True))
-            spectra[:, galaxy] = found[where[:, galaxy]]
-            value[:, galaxy] = likely[where[:, galaxy]]
-        return spectra, value
+        galaxies = range(new.shape[1])
+        rows = [torch.nonzero(new[:, galaxy])[:, 0].split(_ROWS) for galaxy in galaxies]
+        parts = [(galaxy, part) for galaxy in galaxies for part in rows[galaxy]]
+        done = iter(spread(work, parts))
+        own = [zip(*(next(done) for _ in rows[galaxy]), strict=True) for galaxy in galaxies]
+        spectra, values = zip(*(map(torch.cat, pieces) for pieces in own), strict=True)
+        return Settled(list(spectra), list(values), new.cumsum(0) - 1)
 
     def reduced(
         self, states: dict[str, Tensor], spectra: Tensor, log_weights: Tensor
     ) -> ReducedLikelihood:
         """The reduced likelihood in the basis of these spectra."""
-        states = {name: states[name] for name in _CAUSES}
+        states = {name: states[name] for name in CAUSES}
         return ReducedLikelihood(
             self._physics, self.likelihood, self._redshift, self._excess, states, spectra,
             log_weights,
@@ -192,8 +216,8 @@ class ExactSpectra:
 class ReducedTarget:
     """Log posterior density of the proposal's noise, with a reduced likelihood.
 
-    The basis is made from exact spectra of anchors: the first draws that are asked for, or draws
-    of an earlier refinement.
+    The basis is made from exact spectra of anchors: the first draws that are asked for, and draws
+    of an earlier refinement if there are any.
 
     Arguments:
         proposal: Maps noise to variables.
@@ -206,30 +230,36 @@ class ReducedTarget:
     ) -> None:
         self._proposal, self._prior, self._exact = proposal, prior, exact
         self._reduced: ReducedLikelihood | None = None
+        self._more: tuple[dict[str, Tensor], Tensor] | None = None
         self._coordinates: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
 
-    def set_anchors(self, states: dict[str, Tensor], spectra: Tensor) -> None:
-        """Take some of these draws, ``(sample, batch)``, and their exact spectra as anchors."""
+    def add_anchors(self, states: dict[str, Tensor], spectra: Tensor) -> None:
+        """Some of these draws, ``(sample, batch)``, and their exact spectra are anchors too."""
         rows = torch.linspace(0, len(spectra) - 1, min(len(spectra), ANCHORS)).long()
-        states = {name: value[rows] for name, value in states.items()}
-        self._reduced = self._exact.reduced(
-            states, spectra[rows], torch.zeros(len(rows), spectra.shape[1])
-        )
+        self._more = {name: states[name][rows] for name in CAUSES}, spectra[rows]
 
     def __call__(self, noise: Tensor) -> Tensor:
         """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
         x, log_det = self._proposal.variables(noise)
         states, log_prior = self._prior(x)
         if self._reduced is None:
-            some = {name: value[:ANCHORS] for name, value in states.items()}
-            spectra, likelihood = self._exact(some)
-            weights, _ = temper(likelihood, _ANCHOR_SIZE)
-            self._reduced = self._exact.reduced(some, spectra, weights.log())
+            self._reduced = self._reduce({name: states[name][:ANCHORS] for name in CAUSES})
         likelihood, coordinates = self._reduced(states)
         self._likelihoods.append(likelihood)
         self._coordinates.append(coordinates)
         return log_prior + log_det + likelihood
+
+    def _reduce(self, states: dict[str, Tensor]) -> ReducedLikelihood:
+        settled = self._exact(states)
+        spectra, likelihood = settled.spectra(), settled.log_likelihood
+        if self._more is not None:
+            earlier, known = self._more
+            states = {name: torch.cat([value, earlier[name]]) for name, value in states.items()}
+            spectra = torch.cat([spectra, known])
+            likelihood = self._exact.likelihood(spectra)
+        weights, _ = temper(likelihood, _ANCHOR_SIZE)
+        return self._exact.reduced(states, spectra, weights.log())
 
     def log_likelihood(self, index: Tensor) -> Tensor:
         """Reduced log likelihood of the draws ``index`` ``(sample, batch)``, same shape."""

@@ -27,6 +27,7 @@ from acie.inference import (
     systematic_resample,
 )
 from acie.observation import Observation
+from acie.threads import spread
 
 #: Galaxies whose draws are worth less than this share of the number asked for get more of them.
 HARD = 0.25
@@ -34,7 +35,7 @@ HARD = 0.25
 #: errors, by this factor before the errors are inflated by it.
 MISFIT = 1.2
 #: Galaxies refined together, and spectra kept at a time (24 kB each): bounds of the memory.
-_GROUP = 16
+_GROUP = 20
 _SPECTRA = 4096
 _FIGURES = ("efficiency", "size", "fit", "correlation")
 
@@ -60,13 +61,13 @@ class RefinedPosterior:
     correlation: Tensor
 
     def part(self, chosen: Tensor) -> "RefinedPosterior":
-        """The galaxies ``chosen``, a mask ``(batch,)``."""
+        """The galaxies ``chosen``, a mask or indices."""
         values = {name: value[:, chosen] for name, value in self.values.items()}
         figures = {name: getattr(self, name)[chosen] for name in _FIGURES}
         return RefinedPosterior(values=values, spectra=self.spectra[:, chosen], **figures)
 
     def put(self, chosen: Tensor, other: "RefinedPosterior") -> None:
-        """Replace the galaxies ``chosen``, a mask ``(batch,)``, by those of ``other``."""
+        """Replace the galaxies ``chosen``, a mask or indices, by those of ``other``."""
         for name, value in other.values.items():
             self.values[name][:, chosen] = value
         self.spectra[:, chosen] = other.spectra
@@ -77,7 +78,7 @@ class RefinedPosterior:
         """A copy whose tensors may take part in later differentiation."""
         values = {name: value.clone() for name, value in self.values.items()}
         figures = {name: getattr(self, name).clone() for name in _FIGURES}
-        return RefinedPosterior(values=values, spectra=self.spectra.clone(), **figures)
+        return RefinedPosterior(values=values, spectra=self.spectra, **figures)
 
 
 class PosteriorRefiner:
@@ -108,36 +109,57 @@ class PosteriorRefiner:
             generator: Source of all randomness.
         """
         levels = [self._config] if self._config else _levels(num_samples)
-        size = max(1, min(_GROUP, _SPECTRA // num_samples))
+
+        def batch(config: RefinementConfig, part: tuple) -> RefinedPosterior:
+            return self._batch(config, num_samples, generator, *part)
+
         # Thousands of small operations: without the records of autograd they are a tenth faster.
         with torch.inference_mode():
-            groups = [
-                self._group(observation[group], features[group], levels, num_samples, generator)
-                for group in torch.arange(len(observation)).split(size)
-            ]
-        return _joined(groups).outside_inference_mode()
+            found = batch(levels[0], (observation, features))
+            # Correlated residuals inflate the errors, once and for all.
+            inflated = found.correlation > MISFIT
+            inflation = torch.where(inflated, found.correlation, 1.0)
+            needy = inflated | (found.size < HARD * num_samples)
+            for config in levels[1:]:
+                index = torch.nonzero(needy)[:, 0]
+                if not len(index):
+                    break
+                part = (observation[index], features[index], inflation[index], found.part(index))
+                again = batch(config, part)
+                # A second look at the same errors must not be worse than the first.
+                better = inflated[index] | (again.size > found.size[index])
+                found.put(index[better], again.part(better))
+                inflated = torch.zeros_like(inflated)
+                needy = found.size < HARD * num_samples
+        return found.outside_inference_mode()
 
-    def _group(
+    def _batch(
         self,
-        observation: Observation,
-        features: Tensor,
-        levels: list[RefinementConfig],
+        config: RefinementConfig,
         num_samples: int,
         generator: torch.Generator,
+        observation: Observation,
+        features: Tensor,
+        inflation: Tensor | None = None,
+        earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
-        part = (observation, features, levels[0], num_samples, generator)
-        found = self._once(*part)
-        # Correlated residuals inflate the errors, once and for all.
-        inflated = found.correlation > MISFIT
-        inflation = torch.where(inflated, found.correlation, 1.0)
-        needy = inflated | (found.size < HARD * num_samples)
-        for config in levels[1:]:
-            if not bool(needy.any()):
-                break
-            part = (observation[needy], features[needy], config, num_samples, generator)
-            found.put(needy, self._once(*part, inflation[needy], found.part(needy)))
-            needy = found.size < HARD * num_samples
-        return found
+        """The same refinement of all galaxies, some of them at a time."""
+        size = max(1, min(_GROUP, _SPECTRA // num_samples))
+        groups = torch.arange(len(observation)).split(size)
+        seeds = torch.randint(2**62, (len(groups),), generator=generator).tolist()
+
+        def work(part: tuple[Tensor, int]) -> RefinedPosterior:
+            group, seed = part
+            own = torch.Generator().manual_seed(seed)
+            given = (
+                None if inflation is None else inflation[group],
+                None if earlier is None else earlier.part(group),
+            )
+            return self._once(
+                observation[group], features[group], config, num_samples, own, *given
+            )
+
+        return _joined(spread(work, zip(groups, seeds, strict=True)))
 
     def _once(
         self,
@@ -154,22 +176,22 @@ class PosteriorRefiner:
         exact = ExactSpectra(self._models, observation, inflation)
         target = ReducedTarget(proposal, prior, exact)
         if earlier is not None:
-            target.set_anchors(earlier.values, earlier.spectra)
+            target.add_anchors(earlier.values, earlier.spectra)
         found = AdaptiveImportanceSampler(config).run(
             target, proposal, num_samples, generator, target.gauss_newton
         )
         values = prior.state(found.index)
-        spectra, likelihood = exact(values, found.index)
+        settled = exact(values, found.index)
+        likelihood = settled.log_likelihood
         # The draws follow the reduced likelihood: this is what they still owe the exact one.
         owed = likelihood - target.log_likelihood(found.index)
         share = effective_sample_size(owed) / num_samples
         chosen = systematic_resample(owed, num_samples, generator)
-        galaxy = torch.arange(len(observation))
-        best = likelihood.argmax(0)
-        binned, single = exact.likelihood.misfit(spectra[best, galaxy][None])
+        best = settled.spectra(likelihood.argmax(0)[None])
+        binned, single = exact.likelihood.misfit(best)
         return RefinedPosterior(
             values={name: value.gather(0, chosen) for name, value in values.items()},
-            spectra=spectra[chosen, galaxy],
+            spectra=settled.spectra(chosen),
             efficiency=found.efficiency * share,
             size=effective_sample_size(found.log_weights) * share,
             fit=binned[0].double(),
@@ -179,10 +201,10 @@ class PosteriorRefiner:
 
 def _levels(num_samples: int) -> list[RefinementConfig]:
     """For every galaxy, for those that need more, and for those that need much more."""
-    some, many = max(64, num_samples // 2), max(128, 3 * num_samples // 2)
+    some, many = max(48, num_samples // 2), max(128, 3 * num_samples // 2)
     return [
-        RefinementConfig(first=64, rounds=(some, many), components=1),
-        RefinementConfig(first=96, rounds=(some, some, some, many), components=1),
+        RefinementConfig(first=max(48, num_samples // 4), rounds=(some, many), components=1),
+        RefinementConfig(first=2 * some, rounds=(some, some, some, many), components=1),
         RefinementConfig(first=256, rounds=(many,) * 5, components=2),
     ]
 
@@ -192,6 +214,7 @@ def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:
     values = {
         name: torch.cat([part.values[name] for part in parts], 1) for name in parts[0].values
     }
-    spectra = torch.cat([part.spectra for part in parts], 1)
+    with torch.inference_mode(False), torch.no_grad():
+        spectra = torch.cat([part.spectra for part in parts], 1)
     figures = {name: torch.cat([getattr(part, name) for part in parts]) for name in _FIGURES}
     return RefinedPosterior(values=values, spectra=spectra, **figures)

@@ -39,6 +39,30 @@ def test_draws_carry_their_own_density(flow, context):
     torch.testing.assert_close(flow.log_prob(x, context), log_q, rtol=0, atol=5e-3)
 
 
+def test_the_prepared_inverse_is_that_of_zuko(flow, context):
+    noise = 1.5 * torch.randn(40, 7, 3, generator=torch.Generator().manual_seed(3))
+    # Beyond the last knot at 5 the splines are the identity.
+    noise[:3] *= 4.0
+    density = flow(context)
+    with torch.no_grad():
+        expected, log_q = density.push(noise)
+        found, log_det = density.whitened()(noise)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    base = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum(-1)
+    torch.testing.assert_close(base - log_det, log_q, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_one_draw_per_context_carries_its_density(dim):
+    flow = PosteriorFlow(dim, 2, seed=4, **SMALL)
+    generator = torch.Generator().manual_seed(0)
+    contexts = torch.randn(50, 2, generator=generator)
+    flow.fit_scaling(2.0 * torch.randn(50, dim, generator=generator), contexts)
+    x, log_q = flow.draw(contexts, generator)
+    assert x.shape == (50, dim)
+    torch.testing.assert_close(flow.log_prob(x, contexts), log_q, rtol=0, atol=5e-3)
+
+
 @pytest.mark.parametrize("dim", [1, 2])
 def test_density_integrates_to_one(dim):
     flow = PosteriorFlow(dim, 2, seed=4, **SMALL)

@@ -118,31 +118,3 @@ def test_draws_repeat_with_the_seed(simulator):
     one, two = (simulator.draw(3, torch.Generator().manual_seed(21)) for _ in range(2))
     assert torch.equal(one.observation.flux, two.observation.flux)
     assert torch.equal(one.clean, two.clean)
-
-
-def test_gradient_of_the_information_is_that_of_the_likelihood(survey):
-    # Without template error and calibration nothing but the residual depends on the model.
-    noise = NoiseModel(calibration=1e-6, template_error=0.0, template_error_outside=0.0)
-    observation, clean = survey.observation[:4], survey.clean[:4]
-    jacobian = torch.stack([0.1 * clean, 0.1 * clean.roll(5, -1), clean.roll(900, -1)], 1)
-    likelihood = SpectrumLikelihood(observation, noise)
-    at = torch.zeros(4, 3, requires_grad=True)
-    model = clean + torch.einsum("bd,bdw->bw", at, jacobian)
-    (expected,) = torch.autograd.grad(likelihood(model[None]).sum(), at)
-    precision, gradient = likelihood.information(clean, jacobian)
-    torch.testing.assert_close(gradient.float(), expected, rtol=1e-3, atol=1e-2)
-    assert bool((torch.linalg.eigvalsh(precision) > 0).all())
-
-
-def test_calibration_takes_away_information_about_the_brightness(survey):
-    noise = NoiseModel()
-    clean = survey.clean[:6]
-    likelihood = SpectrumLikelihood(survey.observation[:6], noise)
-    # A parameter that only scales the spectrum is the first term of the calibration.
-    precision, _ = likelihood.information(clean, clean[:, None])
-    free, _ = SpectrumLikelihood(survey.observation[:6], NoiseModel(calibration=1e-6)).information(
-        clean, clean[:, None]
-    )
-    # The scale of the noise is 1 within its prior of 20 degrees of freedom.
-    assert bool((precision[:, 0, 0] < 2.0 / noise.calibration**2).all())
-    assert bool((free[:, 0, 0] > 10.0 / noise.calibration**2).any())

@@ -18,6 +18,7 @@ from acie.inference.projection import (
     scatter_to_rest,
 )
 from acie.observation import WAVELENGTH, Observation
+from acie.threads import spread
 
 _BANDS = 12
 _LEADING = 16
@@ -185,13 +186,13 @@ class SpectrumEncoder(nn.Module):
         return super().load_state_dict(*args, **kwargs)
 
     @torch.no_grad()
-    def encode(self, observation: Observation, chunk: int = 64) -> Encoding:
+    def encode(self, observation: Observation, chunk: int = 16) -> Encoding:
         """Project a batch of spectra, ``chunk`` of them at a time to bound memory."""
         observation = observation.batched()
-        parts = [
-            self._encode(observation[start : start + chunk])
-            for start in range(0, len(observation), chunk)
-        ]
+        parts = spread(
+            lambda start: self._encode(observation[start : start + chunk]),
+            range(0, len(observation), chunk),
+        )
         return Encoding(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def features(self, observation: Observation) -> Tensor:

@@ -171,7 +171,9 @@ class _InverseSpline:
         scale = 1.0 / abs(math.log(layer.univariate.keywords["slope"]))
         sizes, slopes = parameters.split([2 * bins, bins - 1], -1)
         sizes = sizes.unflatten(-1, (2, bins))
-        sizes = torch.softmax(sizes / (1.0 + (2.0 * scale) * sizes.abs()), -1)
+        # Bounded by the line itself, so the exponential needs no maximum taken off first.
+        sizes = (sizes / (1.0 + (2.0 * scale) * sizes.abs())).exp()
+        sizes = sizes / sizes.sum(-1, keepdim=True)
         edges = (2.0 * self._BOUND) * sizes.cumsum(-1) - self._BOUND
         #: Inner knots of values, then the left knot, size of either axis and slope at each bin.
         self._inner = edges[..., 1, :-1]
@@ -361,6 +363,10 @@ class PosteriorFlow(nn.Module):
         Returns:
             Draws ``(batch, dim)`` and their log density ``(batch,)``.
         """
+        if self.dim == 1:
+            # A single variable has no coupling layers.
+            x, log_q = self.sample_and_log_prob(1, context, generator)
+            return x[0], log_q[0]
         noise = torch.randn(len(context), self.dim, generator=generator).to(context)
         x, log_det = self(context).whitened()(noise[None])
         base = -0.5 * (noise.square().sum(-1) + self.dim * math.log(2.0 * math.pi))

@@ -33,10 +33,13 @@ from acie.physics.templates import (
     TemplateSet,
     template_sigma_km_s,
 )
+from acie.threads import spread
 from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLICITY, SOLAR_OXYGEN
 
 #: Spectra computed at a time: their arrays then stay in the cache of the processor.
 _CHUNK = 128
+#: What a spectrum depends on besides the coefficients of its light.
+_OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion", "redshift")
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,11 @@ class StellarPopulationModel(nn.Module):
             factor: Multiplies each spectrum, ``(*batch,)``.
         """
         pixels = slice(0, REST_SIZE) if pixels is None else pixels
-        old, young = self.coefficients(state, factor)
+        return self._attenuated(*self.coefficients(state, factor), state, pixels)
+
+    def _attenuated(
+        self, old: Tensor, young: Tensor, state: dict[str, Tensor], pixels: slice
+    ) -> Tensor:
         old = old @ self.light_basis[: self.old_size, pixels]
         young = young @ self.light_basis[self.old_size :, pixels]
         depth = dust_depth(
@@ -216,41 +223,56 @@ class StellarPopulationModel(nn.Module):
         """
         state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
-        if excess_km2_s2 is None:
-            rows = self._rows({name: value.reshape(-1) for name, value in state.items()}, None)
-            return rows.reshape(*batch, -1)
-        if len(batch) < 2:
-            excess = excess_km2_s2.expand(*batch, -1)
-            one = {name: value.reshape(-1) for name, value in state.items()}
-            return self._rows(one, excess.reshape(-1, excess.shape[-1])).reshape(*batch, -1)
+        light = self.coefficients(state, self.flux_factor(state))
+        if excess_km2_s2 is None or len(batch) < 2:
+            light = tuple(part.reshape(-1, part.shape[-1]) for part in light)
+            flat = {name: value.reshape(-1) for name, value in state.items()}
+            if excess_km2_s2 is not None:
+                excess_km2_s2 = excess_km2_s2.expand(*batch, -1).reshape(len(light[0]), -1)
+            return self.observe(light, flat, excess_km2_s2).reshape(*batch, -1)
         # The draws of one galaxy share redshift and resolution: they are computed together.
         excess = excess_km2_s2.expand(*batch[-1:], -1)
-        galaxies = [
-            self._rows({n: v[..., index].reshape(-1) for n, v in state.items()}, excess[[index]])
-            for index in range(batch[-1])
-        ]
-        return torch.stack(galaxies, -2).reshape(*batch, -1)
 
-    def _rows(self, state: dict[str, Tensor], excess: Tensor | None) -> Tensor:
-        """Spectra of flat states ``(row,)``; ``excess`` has one row, or one for each."""
+        def galaxy(index: int) -> Tensor:
+            part = tuple(p[..., index, :].reshape(-1, p.shape[-1]) for p in light)
+            own = {name: value[..., index].reshape(-1) for name, value in state.items()}
+            return self.observe(part, own, excess[[index]])
+
+        return torch.stack(spread(galaxy, range(batch[-1])), -2).reshape(*batch, -1)
+
+    def observe(
+        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], excess: Tensor | None
+    ) -> Tensor:
+        """Spectra of flat states ``(row,)``, from the coefficients of their light.
+
+        Arguments:
+            light: From :meth:`coefficients`, ``(row, old)`` and ``(row, young)``.
+            state: ``dust_av``, ``dust_slope``, ``velocity_dispersion``, ``redshift``.
+            excess: See :meth:`forward`; ``(1, window)`` or ``(row, window)``.
+
+        Returns:
+            As of :meth:`forward`, ``(row, wave)``.
+        """
         parts = []
-        for start in range(0, state["redshift"].numel(), _CHUNK):
-            stop = start + _CHUNK
-            chunk = {name: value[start:stop] for name, value in state.items()}
-            shared = excess is None or len(excess) == 1
-            parts.append(self._observe(chunk, excess if shared else excess[start:stop]))
-        return torch.cat(parts)
+        shared = excess is None or len(excess) == 1
+        for start in range(0, len(light[0]), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            chunk = {name: state[name][rows] for name in _OBSERVED}
+            own = excess if shared else excess[rows]
+            parts.append(self._observe(light[0][rows], light[1][rows], chunk, own))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _observe(self, state: dict[str, Tensor], excess: Tensor | None) -> Tensor:
+    def _observe(
+        self, old: Tensor, young: Tensor, state: dict[str, Tensor], excess: Tensor | None
+    ) -> Tensor:
         window, redshift = self.window, state["redshift"]
-        factor = self.flux_factor(state)
         first, shift = window.locate(redshift)
         if bool((redshift == redshift[0]).all()):
             pixels = slice(int(first[0]), int(first[0]) + window.size)
-            light = self.rest_luminosity(state, pixels, factor)
+            light = self._attenuated(old, young, state, pixels)
             shift = shift[:1]
         else:
-            everything = self.rest_luminosity(state, slice(None), factor)
+            everything = self._attenuated(old, young, state, slice(None))
             columns = first[:, None] + torch.arange(window.size, device=first.device)
             light = everything.gather(-1, columns)
         variance = state["velocity_dispersion"].to(light.dtype) ** 2

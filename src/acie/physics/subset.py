@@ -22,7 +22,9 @@ from acie.units import LIGHT_KM_S
 #: Frequencies of the kernels; a row has less than twice as many pixels.
 _FREQUENCIES = 64
 #: Half-width of a row in standard deviations of the broadest kernel, and at least in pixels.
-_REACH, _LEAST = 4.5, 10
+_REACH, _LEAST = 4.5, 8
+#: Pixels more, over which a row falls to zero: a kernel of no width is a sinc, which never ends.
+_FADE = 8
 #: Velocity dispersions at which the rows are tabulated.
 _NODES = 5
 #: km/s per rest-frame pixel.
@@ -123,7 +125,7 @@ def _rows(
     above = excess[index + 1][:, None] + (variance - narrow)
     share = (above / (wide - narrow).clamp(min=1e-3)).clamp(0.0, 1.0)
     reach = math.ceil(_REACH * float(wide.max().sqrt()) / _SCALE) + 2
-    half = min(_FREQUENCIES - 2, max(_LEAST, reach))
+    half = min(_FREQUENCIES - 2, max(_LEAST, reach) + _FADE)
     omega = math.pi / _FREQUENCIES * torch.arange(_FREQUENCIES + 1, dtype=torch.float64)
     measure = torch.full_like(omega, 1.0 / _FREQUENCIES)
     measure[0] = measure[-1] = 0.5 / _FREQUENCIES
@@ -137,4 +139,7 @@ def _rows(
     cosine, sine = ((taps.double().T @ f(place * omega))[:, None] for f in (torch.cos, torch.sin))
     turn = torch.arange(2 * half + 1, dtype=torch.float64)[:, None] * omega
     rows = (cosine * kernel) @ turn.cos().T + (sine * kernel) @ turn.sin().T
+    distance = torch.arange(-half, half + 1, dtype=torch.float64).abs() - (half - _FADE)
+    fade = (0.5 * math.pi * (distance / _FADE).clamp(min=0.0)).cos().square()
+    rows = rows * fade
     return start + index + 1 - half, rows
