@@ -37,6 +37,7 @@ LAYERS = {
     "bundle": {"acie", "physics", "inference", "simulation"},
     "galaxy_target": {"observation", "scm", "physics", "inference", "simulation"},
     "refinement": {"galaxy_target", "observation", "inference"},
+    "redshift": {"observation", "inference", "results"},
     "quality": {"observation", "refinement", "results", "simulation"},
     "engine": {
         "bundle",

@@ -8,17 +8,23 @@ polynomial :math:`Q` for calibration and for light that the population lacks. Wi
 .. math:: \chi^2(z) = y^T W y - g^T (D^T W D + \Lambda^{-1})^{-1} g
     + \log |1 + \Lambda^{1/2} D^T W D \Lambda^{1/2}|, \quad D = (P_z, Q), \; g = D^T W y,
 
-which is minus twice the log marginal likelihood. In log wavelength a redshift is a shift, so every
-element of :math:`g` and of :math:`D^T W D` is a correlation, and one set of fast Fourier transforms
-gives them for all redshifts of the scan.
+which is minus twice the log marginal likelihood. In log wavelength a redshift is a shift, so
+every element of :math:`g` and of :math:`D^T W D` is a correlation, and one set of fast Fourier
+transforms gives them for all redshifts of the scan.
 
 References:
     Tonry & Davis 1979, AJ 84, 1511 (correlation in log wavelength); Bolton et al. 2012, AJ 144,
-    144, section 3 (chi-square scan of eigenspectra and a polynomial); Glazebrook, Offer & Deeley
-    1998, ApJ 492, 98, section 2 (the fit of components at all lags by Fourier transforms).
+    144 (chi-square scan of eigenspectra and a polynomial); Glazebrook, Offer & Deeley
+    1998, ApJ 492, 98 (the fit of components at all lags by Fourier transforms).
 """
 
-__all__ = ["RedshiftEstimate", "RedshiftScanner", "estimate_redshift", "with_redshift"]
+__all__ = [
+    "RedshiftEstimate",
+    "RedshiftScanner",
+    "estimate_redshift",
+    "fill_redshift",
+    "with_redshift",
+]
 
 import math
 from dataclasses import dataclass, replace
@@ -330,3 +336,21 @@ def with_redshift(observation: Observation, estimate: RedshiftEstimate) -> Obser
         quality=observation.quality | bits,
         meta={**observation.meta, "redshift_source": "estimated"},
     )
+
+
+def fill_redshift(
+    observation: Observation, source: Any
+) -> tuple[Observation, RedshiftEstimate | None]:
+    """Estimate the redshift of one galaxy if it is unknown (NaN), else leave it alone.
+
+    Arguments:
+        observation: One galaxy, with or without a batch axis.
+        source: As for :func:`estimate_redshift`.
+
+    Returns:
+        The observation, and the estimate; None where the redshift was known.
+    """
+    if bool(observation.redshift.isfinite().all()):
+        return observation, None
+    estimate = estimate_redshift(observation, source)
+    return with_redshift(observation, estimate), estimate

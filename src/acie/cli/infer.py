@@ -21,6 +21,7 @@ class InferOptions:
     """The options of the command; see its help."""
 
     do: tuple[str, ...] = ()
+    #: NaN has it estimated, None takes that of the file.
     redshift: float | None = None
     hold: tuple[str, ...] = ()
     samples: int = 256
@@ -71,6 +72,7 @@ def _expand(files: Sequence[str]) -> list[str]:
 
 def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any]]:
     import acie.io
+    from acie.redshift import fill_redshift
     from acie.report import result_to_fits, result_to_json
 
     loaded = acie.io.read(file, redshift=options.redshift)
@@ -78,6 +80,7 @@ def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any
     answers = []
     for number, observation in enumerate(observations):
         start = time.perf_counter()
+        observation, estimate = fill_redshift(observation, engine)
         generator = SeedStream(options.seed).generator(f"{Path(file).name}-{number}")
         result = engine.counterfactual(
             observation, list(options.do), options.hold, options.samples, generator
@@ -86,6 +89,8 @@ def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any
         answer = result_to_json(
             result, engine.bundle, engine.scm.variables, source=file, timing_ms=elapsed
         )
+        if estimate is not None:
+            answer["redshift_estimate"] = estimate.to_json()
         answers.append(answer)
         if options.out is not None:
             stem = Path(file).stem + (f"-{number}" if len(observations) > 1 else "")
