@@ -38,7 +38,8 @@ LAYERS = {
     "galaxy_target": {"observation", "scm", "physics", "inference", "simulation"},
     "refinement": {"galaxy_target", "observation", "inference"},
     "redshift": {"observation", "inference", "results"},
-    "quality": {"observation", "refinement", "results", "simulation"},
+    "predictive": {"observation", "simulation"},
+    "quality": {"observation", "predictive", "refinement", "results", "simulation"},
     "engine": {
         "bundle",
         "galaxy_target",

@@ -23,6 +23,7 @@ __all__ = [
     "RedshiftScanner",
     "estimate_redshift",
     "fill_redshift",
+    "redshift_quality",
     "with_redshift",
 ]
 
@@ -51,6 +52,10 @@ DISTINCT_KM_S = 1000.0
 #: Below this gap to the second minimum the redshift is ambiguous (that of redrock's ZWARN bit
 #: SMALL_DELTA_CHI2).
 SMALL_GAP = 9.0
+#: The spectrum contradicts a given redshift that is this many standard errors, and this velocity,
+#: from its own: the air and the vacuum wavelength of a line differ by 83 km/s, lines and stars of
+#: one galaxy seldom by half of that.
+CONFLICT_SIGMA, CONFLICT_KM_S = 4.0, 45.0
 #: Relative error of the components.
 _TEMPLATE_ERROR = 0.02
 #: Prior standard deviation of the amplitude, relative to itself: next to none.
@@ -84,6 +89,13 @@ class RedshiftEstimate:
     def ambiguous(self) -> Tensor:
         """Whether another redshift explains the spectrum nearly as well, ``(batch,)``."""
         return ~(self.delta_chi2 >= SMALL_GAP)
+
+    def contradicts(self, redshift: Tensor) -> Tensor:
+        """Whether the spectrum speaks against given redshifts, ``(batch,)``."""
+        difference = (self.value - redshift.reshape(-1).double()).abs()
+        velocity = difference / (1.0 + self.value) * LIGHT_KM_S
+        far = (difference > CONFLICT_SIGMA * self.error) & (velocity > CONFLICT_KM_S)
+        return far & ~self.ambiguous
 
     def to_json(self, galaxy: int = 0) -> dict[str, float]:
         """The estimate of one galaxy as plain numbers."""
@@ -323,6 +335,20 @@ def estimate_redshift(observation: Observation, source: Any) -> RedshiftEstimate
         bundle = getattr(source, "bundle", source)
         source = RedshiftScanner(getattr(bundle, "encoder", bundle))
     return source(observation)
+
+
+def redshift_quality(observation: Observation, source: Any) -> Tensor:
+    """The bit REDSHIFT_CONFLICT for galaxies whose given redshift their spectrum contradicts.
+
+    Arguments:
+        observation: Spectra with redshifts.
+        source: As for :func:`estimate_redshift`.
+
+    Returns:
+        Bits of :class:`QualityFlag`, ``(batch,)``.
+    """
+    found = estimate_redshift(observation, source)
+    return found.contradicts(observation.redshift).long() * int(QualityFlag.REDSHIFT_CONFLICT)
 
 
 def with_redshift(observation: Observation, estimate: RedshiftEstimate) -> Observation:

@@ -45,6 +45,8 @@ class QualityFlag(enum.IntFlag):
     REDSHIFT_AMBIGUOUS = 1 << 9
     #: The posterior piles up at an edge of the model's range: the truth may lie beyond.
     AT_EDGE = 1 << 10
+    #: The spectrum speaks clearly for another redshift than the one given.
+    REDSHIFT_CONFLICT = 1 << 11
 
     @property
     def names(self) -> tuple[str, ...]:
