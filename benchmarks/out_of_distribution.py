@@ -88,11 +88,13 @@ def fresh(judge: Judge, simulator: Simulator, count: int, seed: int) -> dict:
     return rates(judge.batch(seen[bright], seed))
 
 
-def strange(judge: Judge, simulator: Simulator, count: int, seed: int, progress) -> dict:
-    """Rates of every kind of input."""
+def strange(judge: Judge, simulator: Simulator, arguments, progress) -> dict:
+    """Rates of every kind of input whose name holds ``--only``."""
     rows = {}
-    noise = simulator.noise_model
+    noise, count, seed = simulator.noise_model, arguments.n, arguments.seed
     for name, make in {**KINDS, **UNNOTICEABLE}.items():
+        if not any(part in name for part in arguments.only.split(",")):
+            continue
         generator = SeedStream(seed).generator(name)
         found = []
         try:
@@ -135,6 +137,7 @@ if __name__ == "__main__":
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--n", type=int, default=20, help="inputs of each kind")
     parser.add_argument("--fresh", type=int, default=400, help="simulations of the model")
+    parser.add_argument("--only", default="", help="parts of names of kinds, a,b,c")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--seed", type=int, default=202)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -150,7 +153,7 @@ if __name__ == "__main__":
         result["fresh"] = fresh(judge, simulator, arguments.fresh, arguments.seed)
         progress("fresh simulations", result["fresh"])
     if arguments.n:
-        result["kinds"] = strange(judge, simulator, arguments.n, arguments.seed, progress)
+        result["kinds"] = strange(judge, simulator, arguments, progress)
         noticed = [row for name, row in result["kinds"].items() if name not in UNNOTICEABLE]
         result["flagged"] = sum(row["flagged"] for row in noticed) / len(noticed)
         result["flagged_without_confidence"] = sum(

@@ -150,6 +150,22 @@ def test_noise_has_no_redshift(scanner):
     assert bool(((flags & int(QualityFlag.REDSHIFT_ESTIMATED)) > 0).all())
 
 
+def test_gaps_and_short_spectra_are_scanned(scanner, galaxies, found):
+    """A third of the pixels is enough; where the components see no pixel there is no minimum."""
+    wave = torch.as_tensor(WAVELENGTH.copy())
+    seen = galaxies.observation[:4]
+    part = replace(seen, ivar=seen.ivar * ((wave > 5000.0) & (wave < 7000.0)))
+    again = scanner(part)
+    agree = (again.value - found.value[:4]).abs() < 1e-3
+    assert bool((agree | again.ambiguous).all())
+    assert bool(agree.any())
+    blue = replace(seen, ivar=seen.ivar * (wave < 4200.0))
+    short = scanner(blue)
+    # At z = 1 the components end at 4500 angstrom: redder than every pixel that is left.
+    assert float(short.value.max()) < 0.95
+    assert bool(short.error.isfinite().all())
+
+
 def test_only_an_unknown_redshift_is_estimated(engine, scanner, galaxies, found):
     known = galaxies.observation[4]
     same, estimate = fill_redshift(known, scanner)

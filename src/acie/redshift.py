@@ -97,10 +97,11 @@ class RedshiftEstimate:
         far = (difference > CONFLICT_SIGMA * self.error) & (velocity > CONFLICT_KM_S)
         return far & ~self.ambiguous
 
-    def to_json(self, galaxy: int = 0) -> dict[str, float]:
-        """The estimate of one galaxy as plain numbers."""
+    def to_json(self, galaxy: int = 0) -> dict[str, float | None]:
+        """The estimate of one galaxy as plain numbers; None where there is no second minimum."""
         names = ("value", "error", "delta_chi2", "second")
-        return {name: float(getattr(self, name)[galaxy]) for name in names}
+        numbers = {name: float(getattr(self, name)[galaxy]) for name in names}
+        return {name: x if math.isfinite(x) else None for name, x in numbers.items()}
 
 
 class RedshiftScanner:
@@ -163,7 +164,7 @@ class RedshiftScanner:
         separation = DISTINCT_KM_S / LIGHT_KM_S / self._step
         found = [self._refine(system, index) for index in _minima(coarse, separation, _MINIMA)]
         found.sort(key=lambda minimum: minimum[1])
-        # A scan without a second valley does not happen on real pixels; it would be unambiguous.
+        # Without a second valley nothing competes.
         (value, best, error), (second, other, _) = (*found, (math.nan, math.inf, math.nan))[:2]
         reduced = best / float((observation.ivar > 0).sum())
         scale = max(1.0, reduced)
@@ -225,7 +226,11 @@ class RedshiftScanner:
         """
         components = self._dim[0]
         # A galaxy shines: a negative amplitude leaves the components next to no room.
-        amplitude = (system.right[:, 0] / system.gram[:, 0, 0]).clamp(min=1e-3 * system.scale)
+        own = system.gram[:, 0, 0]
+        # Where the components cover no good pixel there is only rounding.
+        covered = own > 1e-9 * own.max()
+        amplitude = torch.where(covered, system.right[:, 0] / own, 0.0)
+        amplitude = amplitude.clamp(min=1e-3 * system.scale)
         gain = _gain(system.gram, system.right, self._prior.sqrt() * amplitude[:, None])
         smooth = system.gram[:, components:, components:]
         null = self._smooth_gain(smooth, system.right[:, components:], system.scale)

@@ -69,9 +69,8 @@ def state_table(answer: dict[str, Any]) -> None:
     )
     if "redshift_estimate" in answer:
         found = answer["redshift_estimate"]
-        title += (
-            f"\nredshift estimated: {found['value']:.5f} +- {found['error']:.5f}"
-            f"   next best {found['second']:.4f}, chi2 higher by {found['delta_chi2']:.0f}"
-        )
+        title += f"\nredshift estimated: {found['value']:.5f} +- {found['error']:.5f}"
+        if found["second"] is not None:
+            title += f"   next best {found['second']:.4f}, chi2 +{found['delta_chi2']:.0f}"
     columns = ("variable", "unit", "inferred (68 %)", "counterfactual")
     table(title, columns, rows)
