@@ -14,7 +14,7 @@ import torch
 import acie
 import acie.io
 from acie.errors import ACIEError
-from acie.redshift import RedshiftScanner, fill_redshift, redshift_quality
+from acie.redshift import RedshiftScanner, redshift_quality, settle_redshift
 from acie.seeds import SeedStream
 from acie.simulation import Simulator, SurveyConfig
 from ood_kinds import KINDS, UNNOTICEABLE
@@ -46,7 +46,7 @@ class Judge:
             else:
                 nothing = torch.full_like(observation.redshift, torch.nan)
                 unknown = replace(observation, redshift=nothing)
-                observation, conflict = fill_redshift(unknown, self.scanner)[0], 0
+                observation, conflict = settle_redshift(unknown, self.scanner)[0], 0
             found = self.engine.infer(observation, self.samples, generator)
         except ACIEError as error:
             return (type(error).__name__,)

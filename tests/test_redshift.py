@@ -12,7 +12,7 @@ import acie
 import acie.io
 from acie.cli import main
 from acie.observation import WAVELENGTH, Observation
-from acie.redshift import RedshiftScanner, estimate_redshift, fill_redshift, with_redshift
+from acie.redshift import RedshiftScanner, estimate_redshift, settle_redshift, with_redshift
 from acie.results import QualityFlag
 from acie.seeds import SeedStream
 from acie.simulation import Simulator, SurveyConfig
@@ -168,11 +168,12 @@ def test_gaps_and_short_spectra_are_scanned(scanner, galaxies, found):
 
 def test_only_an_unknown_redshift_is_estimated(engine, scanner, galaxies, found):
     known = galaxies.observation[4]
-    same, estimate = fill_redshift(known, scanner)
-    assert same is known
+    same, estimate = settle_redshift(known, scanner)
     assert estimate is None
+    assert torch.equal(same.redshift, known.redshift)
+    assert int(same.quality) == int(known.quality)
     unknown = replace(known, redshift=torch.full_like(known.redshift, torch.nan))
-    filled, estimate = fill_redshift(unknown, engine)
+    filled, estimate = settle_redshift(unknown, engine)
     assert filled.redshift.shape == known.redshift.shape
     assert float(filled.redshift) == float(found.value[4]) == float(estimate.value[0])
     assert filled.meta["redshift_source"] == "estimated"
@@ -210,3 +211,7 @@ def test_the_command_line_estimates_what_the_file_does_not_say(capsys, galaxies,
     answer = json.loads(capsys.readouterr().out)
     assert "redshift_estimate" not in answer
     assert answer["redshift"] == truth
+    assert "REDSHIFT_CONFLICT" not in answer["quality"]
+    other = str(truth + 0.05 if truth < 0.3 else truth - 0.05)
+    assert main(["infer", str(known), "--samples", "16", "--json", "--redshift", other]) == 0
+    assert "REDSHIFT_CONFLICT" in json.loads(capsys.readouterr().out)["quality"]

@@ -22,8 +22,8 @@ __all__ = [
     "RedshiftEstimate",
     "RedshiftScanner",
     "estimate_redshift",
-    "fill_redshift",
     "redshift_quality",
+    "settle_redshift",
     "with_redshift",
 ]
 
@@ -369,19 +369,21 @@ def with_redshift(observation: Observation, estimate: RedshiftEstimate) -> Obser
     )
 
 
-def fill_redshift(
+def settle_redshift(
     observation: Observation, source: Any
 ) -> tuple[Observation, RedshiftEstimate | None]:
-    """Estimate the redshift of one galaxy if it is unknown (NaN), else leave it alone.
+    """Estimate the redshift of one galaxy if it is unknown (NaN), else check the one it has.
 
     Arguments:
         observation: One galaxy, with or without a batch axis.
         source: As for :func:`estimate_redshift`.
 
     Returns:
-        The observation, and the estimate; None where the redshift was known.
+        The observation with the bits that apply, and the estimate; None where the redshift was
+        known.
     """
     if bool(observation.redshift.isfinite().all()):
-        return observation, None
+        bits = redshift_quality(observation, source).reshape(observation.quality.shape)
+        return replace(observation, quality=observation.quality | bits), None
     estimate = estimate_redshift(observation, source)
     return with_redshift(observation, estimate), estimate
