@@ -52,7 +52,7 @@ def real(folder: Path, scanner) -> dict:
         try:
             observation = acie.io.read(path)
         except ACIEError as error:
-            rows[path.stem] = {"error": type(error).__name__}
+            rows[path.stem] = {"refused": type(error).__name__}
             continue
         found = scanner(observation)
         pipeline = float(observation.redshift.reshape(-1)[0])
@@ -93,8 +93,8 @@ if __name__ == "__main__":
                 f"  {row['ms']:.0f} ms"
             )
         for name, row in files.items():
-            if "error" in row:
-                print(f"{name:>31}  refused: {row['error']}")
+            if "refused" in row:
+                print(f"{name:>31}  refused: {row['refused']}")
                 continue
             print(
                 f"{name:>31}  pipeline {row['pipeline']:.5f}  here {row['value']:.5f}"
