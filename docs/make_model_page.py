@@ -215,6 +215,7 @@ def _flag_comments() -> dict[str, str]:
 def _quality() -> str:
     comments = _flag_comments()
     low, high = published_log_mass()
+    edges = ", ".join(f"`{name}`" for name in quality.EDGE_NAMES)
     extra = {
         "LOW_CONFIDENCE": f"Threshold: {quality.LOW_CONFIDENCE:g}.",
         "POOR_FIT": f"Raised when the posterior predictive p value is below {quality.POOR_FIT:g}: "
@@ -222,9 +223,9 @@ def _quality() -> str:
         "OUT_OF_DISTRIBUTION": "Judged by the encoder: the chi-square of the projection, or the "
         "distance of the features, is beyond the training population.",
         "AT_EDGE": f"Raised when {quality.EDGE_DRAWS:.0%} of the draws lie within the last "
-        f"{quality.EDGE_WIDTH:.0%} of the range of {', '.join(f'`{n}`' for n in quality.EDGE_NAMES)}"
-        " (of the last one the upper end only).",
-        "REDSHIFT_AMBIGUOUS": f"Raised when the gap in chi-square is below {redshift.SMALL_GAP:g}.",
+        f"{quality.EDGE_WIDTH:.0%} of the range of {edges} (of the last one the upper end only).",
+        "REDSHIFT_AMBIGUOUS": "Raised when the gap in chi-square is below "
+        f"{redshift.SMALL_GAP:g}.",
         "REDSHIFT_CONFLICT": f"Raised when the two differ by {redshift.CONFLICT_SIGMA:g} standard "
         f"errors and {redshift.CONFLICT_KM_S:g} km/s, and the gap is no smaller than that.",
         "LOW_SNR": f"Threshold: {quality.LOW_SNR:g}.",
