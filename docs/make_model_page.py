@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from acie import quality, refinement
+from acie import quality, redshift, refinement
 from acie.observation import WAVELENGTH
 from acie.physics import StellarPopulationModel
 from acie.results import QualityFlag
@@ -215,11 +215,19 @@ def _flag_comments() -> dict[str, str]:
 def _quality() -> str:
     comments = _flag_comments()
     low, high = published_log_mass()
+    edges = ", ".join(f"`{name}`" for name in quality.EDGE_NAMES)
     extra = {
         "LOW_CONFIDENCE": f"Threshold: {quality.LOW_CONFIDENCE:g}.",
-        "POOR_FIT": f"Raised when the misfit, described above, exceeds {quality.POOR_FIT:g}.",
+        "POOR_FIT": f"Raised when the posterior predictive p value is below {quality.POOR_FIT:g}: "
+        "[how](trust.md#poor_fit).",
         "OUT_OF_DISTRIBUTION": "Judged by the encoder: the chi-square of the projection, or the "
         "distance of the features, is beyond the training population.",
+        "AT_EDGE": f"Raised when {quality.EDGE_DRAWS:.0%} of the draws lie within the last "
+        f"{quality.EDGE_WIDTH:.0%} of the range of {edges} (of the last one the upper end only).",
+        "REDSHIFT_AMBIGUOUS": "Raised when the gap in chi-square is below "
+        f"{redshift.SMALL_GAP:g}.",
+        "REDSHIFT_CONFLICT": f"Raised when the two differ by {redshift.CONFLICT_SIGMA:g} standard "
+        f"errors and {redshift.CONFLICT_KM_S:g} km/s, and the gap is no smaller than that.",
         "LOW_SNR": f"Threshold: {quality.LOW_SNR:g}.",
         "EXTRAPOLATED": "Raised when the median of log10 stellar mass, of the factual or of the "
         f"counterfactual world, is outside {low:g} to {high:g}, where most sources stop.",

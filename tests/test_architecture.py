@@ -39,7 +39,9 @@ LAYERS = {
     "reduced": {"physics", "simulation"},
     "galaxy_target": {"observation", "scm", "physics", "inference", "simulation", "reduced"},
     "refinement": {"galaxy_target", "observation", "inference"},
-    "quality": {"observation", "refinement", "results", "simulation"},
+    "redshift": {"observation", "inference", "results"},
+    "predictive": {"observation", "simulation"},
+    "quality": {"observation", "predictive", "refinement", "results", "simulation"},
     "engine": {
         "bundle",
         "galaxy_target",

@@ -18,6 +18,9 @@ from acie.errors import MalformedSpectrum
 #: Pixel centres of the version 1 grid: 6000 pixels, 3600 to 9599 angstrom, vacuum.
 WAVELENGTH: np.ndarray = 3600.0 + np.arange(6000, dtype=np.float64)
 WAVELENGTH.setflags(write=False)
+#: Brightness, 1e-17 erg/s/cm2/A, outside of which the unit must be wrong: a millionth of the noise
+#: of an hour at a large telescope, and the brightest star.
+_FAINTEST, _BRIGHTEST = 1e-7, 1e9
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Observation:
                 found="inverse variance 0 everywhere",
                 remedy="The fibre is dead or the mask covers everything; leave this spectrum out.",
             )
+        self._check_brightness()
         if self.redshift.shape != self.flux.shape[:-1]:
             raise MalformedSpectrum(
                 "redshift",
@@ -87,6 +91,23 @@ class Observation:
         if self.quality is None:
             object.__setattr__(
                 self, "quality", torch.zeros(self.redshift.shape, dtype=torch.int64)
+            )
+
+    def _check_brightness(self) -> None:
+        """Refuse flux that cannot be in the stated unit: no sky is that dark or bright."""
+        good = self.ivar > 0
+        light = torch.where(good, self.flux.double().abs(), torch.nan).nanmedian(-1).values
+        # A spectrum without light still has the noise of its instrument.
+        noise = torch.where(good, self.ivar.double().rsqrt(), torch.nan).nanmedian(-1).values
+        level = torch.maximum(light, noise)
+        wrong = (level < _FAINTEST) | (level > _BRIGHTEST)
+        if bool(wrong.any()):
+            raise MalformedSpectrum(
+                "flux",
+                expected="flux density in units of 1e-17 erg/s/cm2/AA",
+                found=f"a median of {float(level[wrong].flatten()[0]):.3g} in that unit",
+                remedy="Convert the flux and its errors; acie.io.read does so where units are"
+                " given.",
             )
 
     def __len__(self) -> int:

@@ -1,22 +1,38 @@
 """What is weak about an answer, as bits."""
 
-__all__ = ["extrapolated", "posterior_quality"]
+__all__ = ["at_edge", "extrapolated", "posterior_quality"]
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from acie.observation import Observation
+from acie.predictive import predictive_check
 from acie.refinement import RefinedPosterior
 from acie.results import QualityFlag
-from acie.simulation import published_log_mass
+from acie.simulation import declared_supports, published_log_mass
 
 #: Below this importance efficiency posterior and likelihood disagree.
 LOW_CONFIDENCE = 0.01
-#: Above this robust standard deviation of the standardised residuals the model does not fit.
-POOR_FIT = 1.6
+#: Below this posterior predictive p value the model does not fit: the share of galaxies of the
+#: model itself that would be flagged.
+POOR_FIT = 1e-3
 LOW_SNR = 3.0
+#: A posterior piles up at an edge where this share of the draws lies within this share of the
+#: range of the variable, on its own scale.
+EDGE_DRAWS, EDGE_WIDTH = 0.5, 0.02
+#: Variables whose range ends where the templates or the model end, not where nature does; of
+#: ``dust_av`` only the upper end.
+EDGE_NAMES = (
+    "metallicity",
+    "gas_metallicity",
+    "ionization_parameter",
+    "velocity_dispersion",
+    "dust_slope",
+    "dust_av",
+)
 
 
 def posterior_quality(
@@ -29,14 +45,15 @@ def posterior_quality(
         refined: The posterior.
         outlier: Whether the encoder finds the spectrum outside of its population, ``(batch,)``.
     """
+    check = predictive_check(observation, refined.spectra)
     flags = {
         QualityFlag.LOW_CONFIDENCE: refined.efficiency < LOW_CONFIDENCE,
-        QualityFlag.POOR_FIT: ~(refined.fit < POOR_FIT),
+        QualityFlag.POOR_FIT: ~(check.p_value >= POOR_FIT),
         QualityFlag.OUT_OF_DISTRIBUTION: outlier,
         QualityFlag.LOW_SNR: observation.signal_to_noise < LOW_SNR,
         QualityFlag.MASKED: (observation.ivar > 0).float().mean(-1) < 0.5,
     }
-    quality = observation.quality | extrapolated(refined.values)
+    quality = observation.quality | extrapolated(refined.values) | at_edge(refined.values)
     for flag, raised in flags.items():
         quality = quality | raised.long() * int(flag)
     return quality
@@ -51,3 +68,25 @@ def extrapolated(values: Mapping[str, Tensor]) -> Tensor:
     low, high = published_log_mass()
     mass = torch.log10(values["stellar_mass"]).median(0).values
     return ((mass < low) | (mass > high)).long() * int(QualityFlag.EXTRAPOLATED)
+
+
+def at_edge(values: Mapping[str, Tensor]) -> Tensor:
+    """The bit AT_EDGE for galaxies whose draws pile up at an end of a variable's range.
+
+    Arguments:
+        values: Every variable of a world, each ``(sample, batch)``.
+    """
+    supports = declared_supports()
+    piled = torch.zeros(values[EDGE_NAMES[0]].shape[1], dtype=torch.bool)
+    for name in EDGE_NAMES:
+        (low, high), transform = supports[name]
+        value = values[name]
+        if transform == "log10":
+            low, high, value = math.log10(low), math.log10(high), torch.log10(value)
+        place = (value - low) / (high - low)
+        ends = [place > 1.0 - EDGE_WIDTH]
+        if name != "dust_av":
+            ends.append(place < EDGE_WIDTH)
+        for end in ends:
+            piled = piled | (end.double().mean(0) > EDGE_DRAWS)
+    return piled.long() * int(QualityFlag.AT_EDGE)

@@ -78,6 +78,10 @@ def result_to_fits(answer: dict[str, Any], path: str | Path) -> None:
     columns = ("variable", "unit", "median", "p16", "p84", "cf_median", "cf_p16", "cf_p84")
     header = fits.Header()
     header["REDSHIFT"] = answer["redshift"]
+    if "redshift_estimate" in answer:
+        header["ZERR"] = (answer["redshift_estimate"]["error"], "of the estimated redshift")
+        # FITS has no None: the keyword then has no value.
+        header["ZGAP"] = (answer["redshift_estimate"]["delta_chi2"], "chi2 to the second best")
     header["MODEL"] = answer["model"]["name"]
     header["CONFID"] = (answer["confidence"], "importance-sampling efficiency")
     header["QUALITY"] = ",".join(answer["quality"])

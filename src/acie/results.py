@@ -41,6 +41,12 @@ class QualityFlag(enum.IntFlag):
     MASKED = 1 << 7
     #: Up to half of the draws have no allowed value after the action; the others answer.
     PARTIAL = 1 << 8
+    #: The redshift was estimated, and another one explains the spectrum nearly as well.
+    REDSHIFT_AMBIGUOUS = 1 << 9
+    #: The posterior piles up at an edge of the model's range: the truth may lie beyond.
+    AT_EDGE = 1 << 10
+    #: The spectrum speaks clearly for another redshift than the one given.
+    REDSHIFT_CONFLICT = 1 << 11
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
 
-from acie.errors import MalformedSpectrum, MissingRedshift, UnitMismatch
+from acie.errors import MalformedSpectrum, UnitMismatch
 from acie.io import identify, read, write_observation
 from acie.io.noise import estimate_noise
 from acie.io.units import parse_unit
@@ -140,15 +140,30 @@ def test_noise_is_estimated_and_flagged(spectrum, tmp_path):
         read(_write(noiseless, tmp_path / "b.fits"), redshift=0.1)
 
 
-def test_redshift_must_come_from_somewhere(spectrum, tmp_path):
+def test_redshift_of_file_argument_or_unknown(spectrum, tmp_path):
     path = _write(_table(spectrum), tmp_path / "a.fits")
-    with pytest.raises(MissingRedshift, match="--redshift Z"):
-        read(path)
-    with pytest.raises(MissingRedshift):
-        read(path, redshift=float("nan"))
+    unknown = read(path)
+    assert bool(unknown.redshift.isnan())
+    assert unknown.meta["redshift_source"] == "missing"
     table = _table(spectrum)
     table["z"] = 0.2
-    assert float(read(_write(table, tmp_path / "b.ecsv")).redshift) == 0.2
+    known = _write(table, tmp_path / "b.ecsv")
+    assert float(read(known).redshift) == 0.2
+    # NaN as an argument means that the file's redshift is not to be used.
+    unused = read(known, redshift=float("nan"))
+    assert bool(unused.redshift.isnan())
+    assert unused.meta["redshift_source"] == "missing"
+
+
+@pytest.mark.parametrize("suffix", ["fits", "ecsv", "parquet"])
+@pytest.mark.parametrize("many", [False, True])
+def test_an_unknown_redshift_survives_writing(spectrum, tmp_path, suffix, many):
+    path = _write(_table(spectrum), tmp_path / "a.fits")
+    observation = read(path)
+    if many:
+        observation = Observation.stack([observation, read(path, redshift=0.2)])
+    again = read(write_observation(observation, tmp_path / f"b.{suffix}"))
+    torch.testing.assert_close(again.redshift, observation.redshift, equal_nan=True)
 
 
 def test_masks_and_nan_pixels(spectrum, tmp_path):

@@ -2,6 +2,7 @@
 
 __all__ = ["main"]
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,16 @@ app = typer.Typer(
 )
 
 
+def _redshift(text: str) -> float:
+    """A number; NaN, which stands for an unknown redshift, where it is to be estimated."""
+    if text.strip().lower() == "estimate":
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor 'estimate'.") from None
+
+
 @app.command()
 def infer(
     files: Annotated[list[str], typer.Argument(help="Spectra: SDSS, BOSS, DESI, FITS, tables.")],
@@ -27,7 +38,14 @@ def infer(
         list[str] | None,
         typer.Option("--do", metavar="EXPR", help="stellar_mass*=1.5, dust_av=0, age-=1, ..."),
     ] = None,
-    redshift: Annotated[float | None, typer.Option(help="Redshift, if the file has none.")] = None,
+    redshift: Annotated[
+        float | None,
+        typer.Option(
+            parser=_redshift,
+            metavar="Z|estimate",
+            help="Redshift, in place of the file's; estimated where there is none.",
+        ),
+    ] = None,
     hold: Annotated[str, typer.Option(help="Descendants that stay as they are, a,b,c.")] = "",
     samples: Annotated[int, typer.Option(min=2, help="Posterior draws per galaxy.")] = 256,
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",

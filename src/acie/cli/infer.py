@@ -21,6 +21,7 @@ class InferOptions:
     """The options of the command; see its help."""
 
     do: tuple[str, ...] = ()
+    #: NaN has it estimated, None takes that of the file.
     redshift: float | None = None
     hold: tuple[str, ...] = ()
     samples: int = 256
@@ -34,8 +35,10 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     """Answer every file; returns 0 when all are answered and 1 when some failed."""
     import acie
     from acie.cli.output import make_folder, state_table
+    from acie.redshift import RedshiftScanner
 
     engine = acie.load(options.model)
+    scanner = RedshiftScanner(engine.bundle.encoder)
     # A question that cannot be asked is refused once, before any file is read.
     engine.check_hold(engine.act(list(options.do)), options.hold)
     if options.out is not None:
@@ -43,7 +46,7 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     failed = 0
     for file in _expand(files):
         try:
-            answers = _answer(engine, file, options)
+            answers = _answer(engine, scanner, file, options)
         except ACIEError as error:
             failed += 1
             record = {"type": type(error).__name__, "message": str(error)}
@@ -69,8 +72,9 @@ def _expand(files: Sequence[str]) -> list[str]:
     return found
 
 
-def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any]]:
+def _answer(engine: Any, scanner: Any, file: str, options: InferOptions) -> list[dict[str, Any]]:
     import acie.io
+    from acie.redshift import settle_redshift
     from acie.report import result_to_fits, result_to_json
 
     loaded = acie.io.read(file, redshift=options.redshift)
@@ -78,6 +82,7 @@ def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any
     answers = []
     for number, observation in enumerate(observations):
         start = time.perf_counter()
+        observation, estimate = settle_redshift(observation, scanner)
         generator = SeedStream(options.seed).generator(f"{Path(file).name}-{number}")
         result = engine.counterfactual(
             observation, list(options.do), options.hold, options.samples, generator
@@ -86,6 +91,8 @@ def _answer(engine: Any, file: str, options: InferOptions) -> list[dict[str, Any
         answer = result_to_json(
             result, engine.bundle, engine.scm.variables, source=file, timing_ms=elapsed
         )
+        if estimate is not None:
+            answer["redshift_estimate"] = estimate.to_json()
         answers.append(answer)
         if options.out is not None:
             stem = Path(file).stem + (f"-{number}" if len(observations) > 1 else "")

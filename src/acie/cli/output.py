@@ -67,5 +67,10 @@ def state_table(answer: dict[str, Any]) -> None:
         f"{answer['input']}   z = {answer['redshift']:.4f}   {question}\n"
         f"confidence {answer['confidence']:.2f}   flags: {flags}   {answer['timing_ms']:.0f} ms"
     )
+    if "redshift_estimate" in answer:
+        found = answer["redshift_estimate"]
+        title += f"\nredshift estimated: {found['value']:.5f} +- {found['error']:.5f}"
+        if found["second"] is not None:
+            title += f"   next best {found['second']:.4f}, chi2 +{found['delta_chi2']:.0f}"
     columns = ("variable", "unit", "inferred (68 %)", "counterfactual")
     table(title, columns, rows)

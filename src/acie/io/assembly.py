@@ -6,13 +6,14 @@ sets a bit of :class:`acie.results.QualityFlag`.
 
 __all__ = ["NativeSpectrum", "lsf_after_rebinning", "onto_grid", "to_observation"]
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from acie.errors import MalformedSpectrum, MissingRedshift
+from acie.errors import MalformedSpectrum
 from acie.io.rebin import pixel_edges, rebin
 from acie.observation import WAVELENGTH, Observation
 from acie.results import QualityFlag
@@ -32,7 +33,7 @@ class NativeSpectrum:
         wave: Vacuum wavelengths, angstrom, increasing, shape ``(pixel,)``.
         flux: Flux density, 1e-17 erg/s/cm2/A, shape ``(pixel,)``.
         ivar: Inverse variance of ``flux``, shape ``(pixel,)``, 0 where bad.
-        redshift: Redshift; None where the file has none.
+        redshift: Redshift; None where the file has none, which is read as NaN.
         lsf: Gaussian width of the line-spread function, km/s, shape ``(pixel,)``, NaN or 0 where
             unknown; None where the file says nothing.
         name: Name of the galaxy.
@@ -151,7 +152,7 @@ def to_observation(
     Arguments:
         natives: The spectra of the file, at least one.
         redshift: Redshift that replaces the file's, for every spectrum; a warning of the survey's
-            redshift pipeline then no longer applies.
+            redshift pipeline then no longer applies. NaN stands for unknown.
         meta: Facts about the file; those of a single spectrum are added, those of several are
             kept in a list under ``"targets"``.
 
@@ -159,7 +160,6 @@ def to_observation(
         The observation, in float64.
 
     Raises:
-        MissingRedshift: A spectrum has no redshift and none is given.
         MalformedSpectrum: A spectrum cannot be used.
     """
     rows, redshifts, qualities = [], [], []
@@ -171,13 +171,8 @@ def to_observation(
             value = float(redshift)
             quality &= ~QualityFlag.REDSHIFT_ESTIMATED
         if value is None or not np.isfinite(value):
-            label = f" for {native.name}" if native.name and len(natives) > 1 else ""
-            raise MissingRedshift(
-                "redshift",
-                expected=f"a redshift in the file or as an argument{label}",
-                found="none" if value is None else str(value),
-                remedy="Give it: `--redshift Z` on the command line, `redshift=Z` in Python.",
-            )
+            # Not refused here: acie.redshift can estimate it, and the engine asks for it.
+            value = math.nan
         if (ivar > 0).mean() < 0.5:
             quality |= QualityFlag.MASKED
         rows.append((flux, ivar, lsf))
@@ -189,7 +184,8 @@ def to_observation(
         facts |= natives[0].meta
     elif any(native.meta for native in natives):
         facts["targets"] = [dict(native.meta) for native in natives]
-    facts["redshift_source"] = "file" if redshift is None else "argument"
+    known = "file" if redshift is None else "argument"
+    facts["redshift_source"] = known if np.isfinite(redshifts).all() else "missing"
     index = 0 if len(natives) == 1 else slice(None)
     flux, ivar, lsf = (torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True))
     return Observation(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from acie.errors import MalformedSpectrum, MissingRedshift
+from acie.errors import MalformedSpectrum
 from acie.io.assembly import NativeSpectrum, lsf_after_rebinning, to_observation
 from acie.io.rebin import rebin
 from acie.io.registry import ReadOptions, Source, reader
@@ -169,7 +169,8 @@ def read_desi(
 
     Arguments:
         path: The coadd.
-        redrock: The redrock file; by default the one of the same name beside the coadd.
+        redrock: The redrock file; by default the one of the same name beside the coadd. Targets
+            that are in none have the redshift NaN.
         redshift: Redshift for every target, instead of redrock's.
         flux_unit: Unit of the flux, instead of the file's.
 
@@ -177,7 +178,6 @@ def read_desi(
         The observation; without batch axis where the coadd holds one target.
 
     Raises:
-        MissingRedshift: There is no redrock file, or a target is not in it.
         MalformedSpectrum: No target can be used.
     """
     path = Path(path)
@@ -198,13 +198,6 @@ def read_desi(
         facts = {"target_id": target, "survey": "desi", "tile": tile}
         facts |= {key: fibers[name][row].item() for key, name in _FACTS.items() if name in names}
         facts |= known.get(target, {})
-        if redshift is None and target not in known:
-            raise MissingRedshift(
-                "redshift",
-                expected=f"TARGETID {target} in a redrock file",
-                found="no redrock file beside the coadd" if not known else "no such target in it",
-                remedy="Put redrock-*.fits beside the coadd, or give `--redshift Z`.",
-            )
         warned = bool(facts.get("zwarning"))
         natives.append(
             NativeSpectrum(

@@ -214,7 +214,8 @@ def read(
 
     Arguments:
         path: FITS, ECSV, CSV or Parquet file.
-        redshift: Redshift; replaces that of the file.
+        redshift: Redshift; replaces that of the file. Where there is neither, and where NaN is
+            given, the redshift of the observation is NaN: see :mod:`acie.redshift`.
         flux_unit: Unit of the flux, for files that do not say, such as ``"1e-17 erg/s/cm2/AA"``.
         wave_unit: Unit of the wavelength, for files that do not say, such as ``"nm"``.
         medium: ``"vacuum"`` or ``"air"``, for files that do not say; vacuum by default.
@@ -226,7 +227,6 @@ def read(
         ReaderNotFound: No reader recognises the file, or there is no such file.
         MalformedSpectrum: The file is damaged or holds nothing usable.
         UnitMismatch: Units are missing or cannot be converted.
-        MissingRedshift: The redshift is neither in the file nor given.
         ConfigurationError: ``medium`` is neither vacuum nor air.
     """
     if medium not in (None, "vacuum", "air"):

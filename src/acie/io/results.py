@@ -39,7 +39,9 @@ def _table(observation: Observation) -> Table:
         table["redshift"] = flat.redshift.detach().cpu().numpy().astype(np.float64)
         table["quality"] = flat.quality.cpu().numpy()
     else:
-        table.meta["REDSHIFT"] = float(flat.redshift[0])
+        # FITS headers hold no NaN; a file without the keyword is read as one without redshift.
+        if bool(flat.redshift[0].isfinite()):
+            table.meta["REDSHIFT"] = float(flat.redshift[0])
         table.meta["ACIEQUAL"] = int(flat.quality[0])
         table.meta["OBJECT"] = names[0]
     for name, array in values.items():

@@ -275,5 +275,5 @@ def read_table(source: Source, options: ReadOptions) -> Observation:
     # Provenance of a file that ACIE wrote is that of the observation it was written from.
     facts = json.loads(table.meta[_META_KEY])
     if options.redshift is not None:
-        facts["redshift_source"] = "argument"
+        facts["redshift_source"] = observation.meta["redshift_source"]
     return replace(observation, meta=facts)

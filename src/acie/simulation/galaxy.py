@@ -4,7 +4,13 @@ The relations are population conditionals taken as mechanisms, which is an assum
 variable names its source, and the coefficients are in ``relations.toml``.
 """
 
-__all__ = ["ALIASES", "LATENT_NAMES", "SPECTRAL_NAMES", "build_galaxy_scm"]
+__all__ = [
+    "ALIASES",
+    "LATENT_NAMES",
+    "SPECTRAL_NAMES",
+    "build_galaxy_scm",
+    "declared_supports",
+]
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -65,6 +71,11 @@ _ROWS = (
     ("ionization_parameter", r"\log U", "dex", (-4, -1), "identity",
      ("gas_metallicity", "stellar_mass", "sfr"), "Ionisation parameter"),
 )  # fmt: skip
+
+
+def declared_supports() -> dict[str, tuple[tuple[float, float], str]]:
+    """Support and transform of every variable, by name."""
+    return {row[0]: (row[3], row[4]) for row in _ROWS}
 
 
 def _variables(table: Mapping[str, Mapping[str, Any]]) -> list[Variable]:

@@ -1,0 +1,151 @@
+r"""Posterior predictive check: do the residuals of the draws look like noise on every scale?
+
+Residuals of a draw are binned over several widths and standardised. Under the model each binned
+residual is a standard normal deviate, so the sum of n squares follows :math:`\chi^2_n`, whatever
+the state of the galaxy: a pivotal discrepancy, whose posterior predictive p value is the mean of
+its tail probability over the draws. Narrow bins see wrong or missing lines, wide ones a wrong
+continuum. Two more discrepancies belong to the nuisances, which could otherwise swallow what is
+wrong: the coefficients of the calibration polynomial in units of their prior, and the scale of the
+noise, taken from differences between neighbouring bins, which no smooth misfit changes.
+
+References:
+    Gelman, Meng & Stern 1996, Statistica Sinica 6, 733 (realised discrepancies, section 2).
+"""
+
+__all__ = ["WIDTHS", "PredictiveCheck", "predictive_check"]
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acie.observation import Observation
+from acie.simulation import NoiseModel, SpectrumLikelihood
+
+#: Widths of the bins, pixels of 1 angstrom. The first has the residuals of rebinned spectra,
+#: whose neighbouring pixels share information, at their stated error.
+WIDTHS = (5, 20, 100)
+#: Relative error of the templates that is common to the pixels of a bin. Without it the templates'
+#: own imperfection (0.02 per pixel in the noise model) would fail every spectrum of high S/N.
+COHERENT_ERROR = 0.02
+#: Draws whose discrepancies are averaged.
+DRAWS = 8
+#: Differences beyond this many standard deviations are left out of the scale, and the variance of
+#: a normal law cut off there.
+_CUT, _CUT_VARIANCE = 3.0, 0.9733
+#: Independent squares that the scale is worth, per bin: 2/3 because neighbouring differences share
+#: a bin, and a tenth less for the cut.
+_WORTH = 0.6
+
+
+@dataclass(frozen=True)
+class PredictiveCheck:
+    """The check for a batch of galaxies.
+
+    Arguments:
+        p_value: Posterior predictive p value, the smallest over the checks times their number,
+            ``(batch,)``.
+        p_values: For every width of :data:`WIDTHS`, for the calibration that the draws ask for and
+            for the scale of the noise, ``(check, batch)``.
+        noise_scale: Scatter between neighbouring bins in stated standard errors, ``(batch,)``.
+    """
+
+    p_value: Tensor
+    p_values: Tensor
+    noise_scale: Tensor
+
+
+def predictive_check(
+    observation: Observation, spectra: Tensor, noise: NoiseModel | None = None
+) -> PredictiveCheck:
+    """Compare observed spectra with posterior draws.
+
+    Arguments:
+        observation: A batch of galaxies.
+        spectra: Model spectra of equally weighted draws, ``(sample, batch, wave)``.
+        noise: The noise model; the default one when left out.
+    """
+    noise = NoiseModel() if noise is None else noise
+    observation = observation.batched()
+    chosen = torch.linspace(0, len(spectra) - 1, min(DRAWS, len(spectra))).round().long()
+    likelihood = SpectrumLikelihood(observation, noise)
+    model = spectra[chosen].float()
+    calibration = likelihood.calibration(model)
+    model = model * calibration
+    ivar = observation.ivar.float()
+    error = noise.relative_error(observation.redshift) * model
+    weight = ivar / (1.0 + ivar * error.square())
+    residual = observation.flux.float() - model
+    scale = _noise_scale(weight, residual)
+    tails = [_tail(weight, residual, model, scale, width) for width in WIDTHS]
+    tails.append(_calibration_tail(calibration, scale, noise))
+    p_values = torch.cat([torch.stack(tails).mean(1), _scale_tail(scale, ivar, noise)[None]])
+    p_value = (len(p_values) * p_values.amin(0)).clamp(max=1.0)
+    return PredictiveCheck(p_value, p_values, scale)
+
+
+def _binned(weight: Tensor, residual: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Weights and standardised residuals in bins; NaN where most pixels are bad."""
+    pixels = weight.shape[-1] // width * width
+
+    def total(values: Tensor) -> Tensor:
+        return values[..., :pixels].unflatten(-1, (-1, width)).sum(-1)
+
+    weights = total(weight)
+    good = total((weight > 0).to(weight.dtype)) >= width / 2
+    deviate = total(weight * residual) / weights.clamp(min=1e-30).sqrt()
+    return weights, torch.where(good, deviate, math.nan)
+
+
+def _noise_scale(weight: Tensor, residual: Tensor) -> Tensor:
+    """Scatter of the differences of neighbouring bins, without outliers, ``(batch,)``."""
+    _, deviate = _binned(weight.mean(0), residual.mean(0), WIDTHS[0])
+    step = (deviate[..., 1:] - deviate[..., :-1]) / math.sqrt(2.0)
+    first = 1.4826 * step.abs().nanmedian(-1, keepdim=True).values
+    kept = torch.where(step.abs() <= _CUT * first, step, math.nan)
+    scale = (kept.square().nanmean(-1) / _CUT_VARIANCE).sqrt()
+    # A spectrum with hardly a bin has no measured scale: the stated one stands.
+    return scale.nan_to_num(nan=1.0).clamp(min=1e-3)
+
+
+def _scale_dof(weight: Tensor) -> Tensor:
+    """Degrees of freedom of the measured squared scale, ``(batch,)``."""
+    return _WORTH * ((weight > 0).sum(-1).double() / WIDTHS[0]).clamp(min=1.0)
+
+
+def _tail(weight: Tensor, residual: Tensor, model: Tensor, scale: Tensor, width: int) -> Tensor:
+    """Probability of a larger sum of squares, ``(sample, batch)``."""
+    weights, deviate = _binned(weight, residual, width)
+    _, level = _binned(weight, model, width)
+    # In standard errors of the bin; the level is already the mean over its error.
+    common = COHERENT_ERROR * level
+    square = deviate.square() / (scale[:, None] ** 2 + common.square())
+    count = square.isfinite().sum(-1).double().clamp(min=1.0)
+    mean = square.nan_to_num(nan=0.0).sum(-1).double() / count
+    # The scale is measured too, so the mean square is a ratio of two, which has fewer degrees of
+    # freedom: a chi-square law with the variance of the F law.
+    dof = 1.0 / (1.0 / count + 1.0 / _scale_dof(weight[0]))
+    return torch.special.gammaincc(dof / 2.0, mean * dof / 2.0)
+
+
+def _calibration_tail(calibration: Tensor, scale: Tensor, noise: NoiseModel) -> Tensor:
+    """Probability of larger calibration coefficients, ``(sample, batch)``."""
+    basis = noise.polynomials()
+    inverse = torch.linalg.pinv(basis.double())
+    coefficients = (calibration.double() - 1.0) @ inverse
+    # The noise model draws calibration and pixel noise with one scale.
+    square = (coefficients / noise.calibration / scale[:, None]).square().sum(-1)
+    return torch.special.gammaincc(square.new_tensor(len(basis) / 2.0), square / 2.0)
+
+
+def _scale_tail(scale: Tensor, ivar: Tensor, noise: NoiseModel) -> Tensor:
+    """Two-sided probability of a scale farther from one, ``(batch,)``.
+
+    The noise model says ``dof / scale^2 ~ chi2(dof)``; fewer degrees of freedom stand for the
+    sampling error of the measured scale.
+    """
+    dof = 1.0 / (1.0 / noise.scale_dof + 1.0 / _scale_dof(ivar))
+    half = dof / 2.0
+    above = torch.special.gammaincc(half, half / scale.double().square())
+    return 2.0 * torch.minimum(above, 1.0 - above)
