@@ -54,7 +54,7 @@ def ask(
     Returns:
         ``ranks`` of the true counterfactual values among the draws, ``(batch, variable)``, NaN
         for variables that do not move or were set; ``spectrum_inside`` and ``effect_inside``, the
-        share of the good pixels whose true counterfactual flux, and change of it, is in the central
+        share of good pixels whose true counterfactual flux, and change of it, is in the central
         68 % of the draws; ``error``, ``effect_error`` and ``effect``, the root mean squares of the
         error of the median spectrum, of the error of the median change and of the true change,
         all over that of the true counterfactual spectrum; and the laws of :func:`check_laws`; all

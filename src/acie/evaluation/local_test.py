@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from acie.evaluation.calibration import Measured
+from acie.evaluation.population import random_rows
 from acie.evaluation.sbi_bridge import local_test
+from acie.seeds import SeedStream
 
 #: Leading features of the encoder that, with redshift and S/N, summarise the data.
 _FEATURES = 10
@@ -20,6 +22,11 @@ def local_tests(measured: Measured, objects: int, trials: int, seed: int) -> dic
 
     The test holds for any summary of the data: if every posterior is right, truth and draw have
     one law given the summary too. The summary is redshift, S/N and the leading features.
+
+    A classifier of a few thousand galaxies does not learn where each posterior is. So truth and
+    draw are given relative to the mean and in units of the standard deviation of the *other*
+    draws of their galaxy, with which both are exchangeable: a posterior of wrong width or place
+    then shows as such.
 
     Returns:
         None where there are too few galaxies or no trials.
@@ -38,9 +45,15 @@ def local_tests(measured: Measured, objects: int, trials: int, seed: int) -> dic
     truth, draws = standard(found["truth"], names), standard(found["draws"], names)
     place = (torch.arange(objects, dtype=torch.float64) + 0.5) / objects * measured.count
     chosen = found["snr"].argsort()[place.long()].tolist()
+    generator = SeedStream(seed).generator("local")
+    samples, batch = draws.shape[:2]
+    order = random_rows(samples, batch, samples, generator)
+    mixed = draws[order, torch.arange(batch)]
+    one, others = mixed[0], mixed[1:]
+    mean, spread = others.mean(0), others.std(0).clamp(min=1e-9)
     rows = local_test(
-        truth, standard(measured.thinned[0], names), summary,
-        [(draws[:, index], summary[index]) for index in chosen], trials, seed,
+        (truth - mean) / spread, (one - mean) / spread, summary,
+        [((draws[:, i] - mean[i]) / spread[i], summary[i]) for i in chosen], trials, seed,
     )  # fmt: skip
     for row, index in zip(rows, chosen, strict=True):
         row |= {

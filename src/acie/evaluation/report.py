@@ -24,7 +24,7 @@ from acie.evaluation.figures_causal import (
     draw_scatter,
 )
 from acie.evaluation.ranks import UniformBand
-from acie.evaluation.style import Draw, figure_png, figure_svg
+from acie.evaluation.style import PAPER, Palette, write_figure
 from acie.seeds import SeedStream
 
 
@@ -49,15 +49,16 @@ def write_report(
     for name, (draw, alt) in _figures(report, measured).items():
         stage(f"figure: {name}")
         pictures.append(folder / f"{name}.png")
-        figure_png(draw, pictures[-1])
-        drawn[name] = figure_svg(draw, name, alt)
+        drawn[name] = write_figure(draw(PAPER), pictures[-1], alt)
     page, data = folder / "report.html", folder / "evaluation.json"
     page.write_text(_html(report, drawn), "utf-8")
     data.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     return [page, data, *pictures]
 
 
-def _figures(report: dict[str, Any], measured: Measured) -> dict[str, tuple[Draw, str]]:
+def _figures(
+    report: dict[str, Any], measured: Measured
+) -> dict[str, tuple[Callable[[Palette], Any], str]]:
     generator = SeedStream(report["settings"]["seed"]).generator("band")
     band = UniformBand.of(measured.count, generator)
     return {

@@ -108,7 +108,8 @@ def local_test(
 
     Arguments:
         truth: ``(batch, dim)``.
-        one_draw: One posterior draw of each galaxy, ``(batch, dim)``.
+        one_draw: One posterior draw of each galaxy, ``(batch, dim)``. Both, and the draws of the
+            objects, may have gone through any one-to-one map that depends on the data.
         summary: Summary of the data, ``(batch, feature)``.
         objects: Posterior draws ``(sample, dim)`` and summary ``(feature,)`` of each object.
         trials: Classifiers under the null hypothesis.

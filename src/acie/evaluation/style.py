@@ -1,17 +1,14 @@
-"""One look for all figures: on paper, and in a page that is light or dark.
+"""One look for all figures: on white paper, and in a page that is light or dark.
 
-Figures are drawn twice. For PNG with the colours of :data:`PAPER`; for the page as SVG with
-:data:`MARKS`, colours that are replaced by the page's CSS variables, so that the figure takes
-the page's theme.
+A figure is drawn once. Its PNG has the colours of :data:`PAPER`; in its SVG, which is put into the
+page, each of these colours is replaced by a CSS variable, so that the figure takes the page's
+theme.
 """
 
-__all__ = [
-    "MARKS", "PAPER", "Palette", "figure_png", "figure_svg", "legend", "new_figure", "tidy",
-]  # fmt: skip
+__all__ = ["PAPER", "Palette", "legend", "new_figure", "tidy", "write_figure"]
 
 import io
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -35,12 +32,7 @@ class Palette:
 
 
 PAPER = Palette("#0072b2", "#d55e00", "#00855f", "#1b222b", "#56606c", "#e3e7eb", "#cfd6dd")
-#: Colours that nothing else has, each standing for the CSS variable of its role.
-MARKS = Palette("#010a01", "#010a02", "#010a03", "#010a04", "#010a05", "#010a06", "#010a07")
-
 _SHORT = re.compile(r"(\d+\.\d{2})\d+")
-
-Draw = Callable[[Palette], Any]
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -74,28 +66,30 @@ def legend(axis: Any, palette: Palette, **options: Any) -> None:
     axis.legend(frameon=False, fontsize=8, labelcolor=palette.ink, **options)
 
 
-def figure_png(draw: Draw, path: Path) -> None:
-    """Write the figure on white paper."""
-    draw(PAPER).savefig(path, dpi=150, facecolor="white")
-
-
-def figure_svg(draw: Draw, name: str, alt: str) -> str:
-    """The figure as an SVG element that takes its colours from the page.
+def write_figure(figure: Any, path: Path, alt: str) -> str:
+    """Write a figure as PNG, and return it as an SVG element for a page.
 
     Arguments:
-        draw: Makes the figure from a palette.
-        name: Makes the identifiers inside the SVG differ from those of other figures.
+        figure: Drawn with the colours of :data:`PAPER`.
+        path: The PNG; its stem makes the identifiers inside the SVG differ from other figures'.
         alt: What the figure shows, for those who cannot see it.
     """
+    figure.savefig(path, dpi=150, facecolor="white")
+    # The panels are where they belong now: laying out a second time would take as long again.
+    figure.set_layout_engine("none")
+    return _inline_svg(figure, path.stem, alt)
+
+
+def _inline_svg(figure: Any, name: str, alt: str) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
-        draw(MARKS).savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     for role in fields(Palette):
-        text = text.replace(getattr(MARKS, role.name), f"var(--{role.name})")
+        text = text.replace(getattr(PAPER, role.name), f"var(--{role.name})")
     # Identifiers are the figure's own: two inline figures would otherwise share clip paths.
     text = re.sub(r'id="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
