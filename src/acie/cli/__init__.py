@@ -103,19 +103,35 @@ def train(
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
-    n: Annotated[int, typer.Option("--n", min=10, help="Fresh simulations.")] = 200,
-    out: Annotated[Path, typer.Option(help="Folder of the figure and the JSON.")] = Path(
-        "results"
-    ),
-    snr: Annotated[float, typer.Option(help="Median signal-to-noise ratio per pixel.")] = 20.0,
-    do: Annotated[str, typer.Option("--do", help="The question asked.")] = "stellar_mass*=1.5",
+    n: Annotated[int, typer.Option("--n", min=4, help="Fresh simulations.")] = 200,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("results"),
+    snr: Annotated[
+        float | None,
+        typer.Option(help="One median S/N per pixel; the survey's range if left out."),
+    ] = None,
+    do: Annotated[
+        list[str] | None, typer.Option("--do", metavar="EXPR", help="A further question.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Posterior draws per galaxy.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer draws, one size of intervention.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Parameter recovery and counterfactual error on fresh simulations."""
-    from acie.cli.evaluate import run
+    """Calibration, fit, counterfactual error and causal laws, as a report.
 
-    run(model, n, out, snr, do, samples, seed)
+    Writes report.html, evaluation.json and figures; a stopped run goes on when started again.
+
+    Example: acie evaluate --n 2000 --out results
+    """
+    from acie.cli.evaluate import run
+    from acie.evaluation import EvaluationConfig
+
+    config = EvaluationConfig(
+        count=n, seed=seed, snr=snr, samples=samples, questions=tuple(do or ())
+    )
+    run(model, out, config.quick() if quick else config, json_output)
 
 
 @app.command()

@@ -1,41 +1,78 @@
-"""``acie evaluate``: recovery and counterfactual error, with a figure."""
+"""``acie evaluate``: how far a model can be trusted, as a report."""
 
 __all__ = ["run"]
 
 import json
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from acie.cli.output import make_folder, table
 
+if TYPE_CHECKING:
+    from acie.evaluation import EvaluationConfig
 
-def run(model: str, n: int, out: Path, snr: float, do: str, samples: int, seed: int) -> None:
-    """Measure, print a table, write ``evaluation.json`` and ``recovery.png``."""
+_INDENT = " " * 6
+
+
+def run(model: str, out: Path, config: "EvaluationConfig", json_output: bool) -> None:
+    """Measure, write the report, and print its summary or its JSON."""
     import acie
-    from acie.figures import plot_recovery
-    from acie.recovery import measure_recovery
+    from acie.evaluation import evaluate, write_report
 
     engine = acie.load(model)
-    engine.act(do)
+    for text in config.questions:
+        engine.act(text)
     make_folder(out)
-    with typer.progressbar(length=n, label="evaluating") as bar:
-        found = measure_recovery(
-            engine, n, snr=snr, do=do, samples=samples, seed=seed,
-            progress=lambda done: bar.update(done - bar.pos),
-        )  # fmt: skip
-    figures = found.figures
+    with _progress(config.count) as (advance, stage):
+        report, measured = evaluate(engine, config, out, advance, stage)
+        files = write_report(report, measured, out, stage)
+    if json_output:
+        typer.echo(json.dumps(report))
+        return
+    _show(report)
+    typer.echo(f"written: {files[0]}, evaluation.json and {len(files) - 2} figures")
+
+
+def _show(report: dict[str, Any]) -> None:
     rows = [
-        (name, f"{figures['scatter'][name]:.4f}", f"{figures['bias'][name]:+.4f}",
-         f"{figures['coverage_68'][name]:.3f}")
-        for name in figures["scatter"]
+        (name, row["unit"], f"{row['scatter']:.4f}", f"{row['bias']:+.4f}",
+         f"{100 * row['coverage_68']:.1f}", f"{report['sbc']['p_bonferroni'][name]:.2g}")
+        for name, row in report["recovery"].items()
     ]  # fmt: skip
+    snr = report["settings"]["snr"]
+    where = "the survey's S/N range" if snr is None else f"S/N {snr:g}"
     table(
-        f"{n} galaxies at S/N {snr:g}", ("variable", "scatter", "bias", "coverage of 68 %"), rows
-    )
-    for name, value in figures.items():
-        if isinstance(value, float):
-            typer.echo(f"{name:>38} {value:.4f}")
-    (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    plot_recovery(found.truth, found.bands, engine.scm.variables, out / "recovery.png")
-    typer.echo(f"written: {out / 'evaluation.json'}, {out / 'recovery.png'}")
+        f"{report['count']} galaxies over {where}",
+        ("variable", "unit", "scatter", "bias", "coverage of 68 % [%]", "SBC p"), rows,
+    )  # fmt: skip
+    typer.echo("")
+    width = shutil.get_terminal_size((80, 24)).columns
+    for row in report["verdicts"]:
+        typer.echo(f"{row['verdict'].upper():<5} {row['criterion']}")
+        text = f"{row['measured']}; required: {row['required']}; sampling error: "
+        typer.echo(textwrap.fill(text + row["sampling_error"], width, initial_indent=_INDENT,
+                                 subsequent_indent=_INDENT))  # fmt: skip
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[tuple[Callable[[int], None], Callable[[str], None]]]:
+    """A bar with the time left on standard error, so that standard output stays clean."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (TextColumn("{task.description}"), BarColumn(24),
+               TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(),
+               TextColumn("left"), Left())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("galaxies", total=count)
+        yield (
+            lambda done: bar.update(task, completed=done),
+            lambda text: bar.update(task, description=text),
+        )
