@@ -52,6 +52,7 @@ LAYERS = {
     },
     "figures": {"results"},
     "report": {"bundle", "figures", "results"},
+    "questions": {"physics", "results", "scm", "simulation"},
     "recovery": {"engine", "simulation"},
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "observation", "results", "scm"},

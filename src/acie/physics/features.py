@@ -232,7 +232,7 @@ class SpectralFeatures:
         if name == "balmer_decrement":
             return _balmer_decrement(state)
         parts = []
-        for start in range(0, len(state["redshift"]), _CHUNK):
+        for start in range(0, len(next(iter(state.values()))), _CHUNK):
             chunk = {key: value[start : start + _CHUNK] for key, value in state.items()}
             if name in _OTHERS:
                 parts.append(getattr(self._physics.read_outs(chunk), name))

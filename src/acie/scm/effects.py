@@ -9,7 +9,7 @@ References:
     Shalit, Johansson & Sontag 2017, ICML, section 2 (average, conditional, individual).
 """
 
-__all__ = ["ConditionalEffect", "Contrast", "association", "contrast"]
+__all__ = ["ConditionalEffect", "Contrast", "NothingSeen", "association", "contrast"]
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from acie.errors import CausalError, ConfigurationError
-from acie.scm.interventions import Intervention, Replace
 from acie.scm.intervals import Estimate, mean_estimate, spread_estimate
+from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import parse_interventions
 from acie.scm.model import StructuralCausalModel
 from acie.scm.outcomes import Outcome, evaluate_outcome, reached
@@ -28,6 +28,10 @@ from acie.variables import Variable
 
 _DEGREE = 5
 _RESAMPLES = 400
+
+
+class NothingSeen(CausalError):
+    """No individual is like what the action would make of the others."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,9 @@ def association(
         values: Individuals, each ``(individual,)``.
         level: Probability of the interval, from 400 bootstrap resamples.
         generator: Source of the resamples.
+
+    Raises:
+        NothingSeen: The action leads outside what the population shows.
     """
     ((name, action),) = _single(model, do)
     variable = model.variables[name]
@@ -184,7 +191,7 @@ def association(
     moved = variable.forward(action.apply(values[name], values)).double()
     inside = (moved >= x.min()) & (moved <= x.max())
     if not bool(inside.any()):
-        raise CausalError(
+        raise NothingSeen(
             name, expected="an action that leads to values seen in the population",
             found="none", remedy="Association says nothing there; ask for less.",
         )  # fmt: skip

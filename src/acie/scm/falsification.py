@@ -11,6 +11,7 @@ References:
 
 __all__ = ["Falsification", "MarkovTest", "falsify"]
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -147,7 +148,7 @@ def _local_markov_tests(
         # A column that the conditions determine has nothing left to test.
         tests += [
             MarkovTest(name, other, parents, p)
-            for other, p in zip(others, values.tolist(), strict=True) if p == p  # noqa: PLR0124
+            for other, p in zip(others, values.tolist(), strict=True) if not math.isnan(p)
         ]  # fmt: skip
     return tests
 

@@ -59,7 +59,8 @@ class IdentificationReport:
         cause: x.
         outcome: y.
         identified: Whether some formula gives P(y | do(x)).
-        estimand: The formula of the ID algorithm, as text; empty without one.
+        estimand: The formula, as text; empty without one. That of the smallest back-door set
+            where there is one, which is the shortest, and that of the ID algorithm otherwise.
         back_door: Minimal back-door sets, smallest first.
         front_door: Front-door sets, smallest first.
         instruments: Instruments, each with the set to condition on.
@@ -252,7 +253,7 @@ def report_identification(graph: MixedGraph, x: str, y: str) -> IdentificationRe
     helpers = tuple(instruments(graph, x, y))
     reason = ""
     try:
-        estimand = str(identify(graph, [y], [x]))
+        estimand = str(_adjustment(x, y, back[0]) if back else identify(graph, [y], [x]))
     except NotIdentified as error:
         estimand = ""
         reason = f"{', '.join(sorted(error.hedge))} are tied together by hidden common causes"
@@ -260,6 +261,12 @@ def report_identification(graph: MixedGraph, x: str, y: str) -> IdentificationRe
     return IdentificationReport(
         x, y, bool(estimand), estimand, back, front, helpers, tuple(sentences)
     )
+
+
+def _adjustment(x: str, y: str, chosen: tuple[str, ...]) -> Estimand:
+    """Pearl 2009, theorem 3.3.2."""
+    inside = Probability((y,), (x, *chosen))
+    return Marginal(chosen, Product((inside, Probability(chosen)))) if chosen else inside
 
 
 def _sentences(
@@ -292,9 +299,12 @@ def _sentences(
     if front:
         said.append(f"Front door: {' or '.join(_braces(c) for c in front[:3])} carries all of it.")
     if helpers and not back:
-        z, given = helpers[0]
-        within = f" within groups of equal {_braces(given)}" if given else ""
-        said.append(f"Instrument: {z}{within}; this needs a further assumption, e.g. linearity.")
+        named = [
+            z + (f" within groups of equal {_braces(g)}" if g else "") for z, g in helpers[:3]
+        ]
+        said.append(
+            f"Instrument: {' or '.join(named)}; this needs a further assumption, e.g. linearity."
+        )
     return said
 
 

@@ -139,4 +139,4 @@ class MixedGraph:
             n: (*self.directed.parents(n), *(r for r, pair in roots.items() if n in pair))
             for n in self.names
         }
-        return CausalGraph({**{root: () for root in roots}, **parents})
+        return CausalGraph({**dict.fromkeys(roots, ()), **parents})

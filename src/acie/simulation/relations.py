@@ -4,7 +4,7 @@ Masses are in solar masses, rates in solar masses per year, ages in Gyr. Every f
 dictionary of parent values first and its section of ``relations.toml`` second.
 """
 
-__all__ = ["load_relations", "published_log_mass"]
+__all__ = ["cosmic_age_gyr", "load_relations", "published_log_mass"]
 
 import math
 import tomllib
@@ -50,6 +50,11 @@ def published_log_mass(
     ranges = [section["range"] for section in table.values() if "range" in section]
     low, high = (sorted(edge)[len(ranges) // 2] for edge in zip(*ranges, strict=True))
     return low, high
+
+
+def cosmic_age_gyr(redshift: Tensor) -> Tensor:
+    """Age of the universe, Gyr, in the cosmology of the relations."""
+    return _COSMOLOGY.age_gyr(redshift)
 
 
 def moster2013_log_mass(v: State, c: Coefficients) -> Tensor:
