@@ -145,9 +145,8 @@ def _show_population(answer: dict[str, Any]) -> None:
         rows.insert(0, ("seen (association)", "-", "-", "nothing like it is seen"))
     rows.append(_row("one by one (median)", answer["individual_effects"], "of galaxies"))
     for group in answer["conditional_effects"]:
-        same = group["from"] == group["to"]
-        edges = number(group["from"]) if same else interval(group["from"], group["to"])
-        label = f"{answer['by']} {edges}"
+        word = "=" if group["from"] == group["to"] else "to"
+        label = f"{answer['by']} {word} {number(group['to'])}"
         rows.append(_row(label, group["effect"], "Monte Carlo"))
     population = answer["population"]
     title = (

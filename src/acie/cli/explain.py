@@ -110,6 +110,7 @@ def _effect(engine: Any, files: Sequence[str], options: ExplainOptions) -> int:
     wanted = options.sensitivity or bool(options.alternative)
     variants = alternatives(engine.scm, options.alternative) if wanted else []
     paths = [tuple(step.strip() for step in path.split(">")) for path in options.path]
+    _check_question(engine, actions, outcome, paths, options)
 
     def answer(draws: Any, file: str, abduction: Any) -> list[dict[str, Any]]:
         found = _explained(engine, draws, do, outcome, paths, variants, options)
@@ -118,6 +119,26 @@ def _effect(engine: Any, files: Sequence[str], options: ExplainOptions) -> int:
         return [{**known, "interventions": asked, "outcome": options.on, **found}]
 
     return ask_files(engine, files, options.files, answer, _show_effect)
+
+
+def _check_question(
+    engine: Any,
+    actions: Mapping[str, Any],
+    outcome: Any,
+    paths: list[tuple[str, ...]],
+    options: ExplainOptions,
+) -> None:
+    """Refuse what the graph cannot answer once, before any file is read."""
+    from acie.scm.mediation import require_mediators, require_paths
+    from acie.scm.outcomes import reached
+
+    if outcome in actions or not reached(engine.scm, actions, outcome):
+        raise wrong_usage(
+            "--on", f"something that follows from {', '.join(actions)}", options.on,
+            "The effect on it is the action itself, or exactly zero.",
+        )  # fmt: skip
+    require_paths(engine.scm, actions, outcome, paths)
+    require_mediators(engine.scm, actions, outcome, options.through)
 
 
 def _explained(

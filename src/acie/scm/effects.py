@@ -23,7 +23,7 @@ from acie.scm.intervals import Estimate, mean_estimate, spread_estimate
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import parse_interventions
 from acie.scm.model import StructuralCausalModel
-from acie.scm.outcomes import Outcome, evaluate_outcome, reached
+from acie.scm.outcomes import Outcome, causes_of, evaluate_outcome, reached
 from acie.variables import Variable
 
 _DEGREE = 5
@@ -133,6 +133,7 @@ def contrast(
     Raises:
         CausalError: No individual allows the action.
     """
+    causes_of(model, outcome)  # refuses an unknown outcome by name
     if values is None:
         values, noise = model.sample((num_samples,), given=given, generator=generator)
     values = model.complete(values)

@@ -14,6 +14,8 @@ __all__ = [
     "natural_effects",
     "path_effect",
     "predict_through",
+    "require_mediators",
+    "require_paths",
 ]
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,15 +83,7 @@ def natural_effects(
     """
     actions = parse_interventions(do, model.variables, model.aliases)
     reference = parse_interventions(control or {}, model.variables, model.aliases)
-    names = [model.graph.require(model.aliases.get(name, name)) for name in mediators]
-    for name in names:
-        between = name in model.graph.descendants(actions) and reached(model, [name], outcome)
-        if name in actions or name in reference or not between or name == outcome:
-            raise CausalError(
-                name, expected="a mediator between the acted variable and the outcome",
-                found="one that is not in between",
-                remedy=f"Mediators of this effect: {', '.join(_between(model, actions, outcome))}",
-            )  # fmt: skip
+    names = require_mediators(model, {*actions, *reference}, outcome, mediators)
 
     def world(acts: Mapping[str, Any], fixed: State | None = None) -> dict[str, Tensor]:
         held = {name: Do(fixed[name]) for name in names} if fixed is not None else {}
@@ -99,6 +93,27 @@ def natural_effects(
     mixed = [before, after, world(actions, before), world(reference, after)]
     y, y_do, y_direct, y_indirect = (evaluate_outcome(outcome, state) for state in mixed)
     return NaturalEffects(y_do - y, y_direct - y, y_indirect - y, y_direct - y_do)
+
+
+def require_mediators(
+    model: StructuralCausalModel, actions: Iterable[str], outcome: Outcome, names: Iterable[str]
+) -> list[str]:
+    """The mediators by their true names.
+
+    Raises:
+        CausalError: A mediator that is acted on, or does not lie in between.
+    """
+    acted = set(actions)
+    mediators = [model.graph.require(model.aliases.get(name, name)) for name in names]
+    for name in mediators:
+        between = name in model.graph.descendants(acted) and reached(model, [name], outcome)
+        if name in acted or not between or name == outcome:
+            raise CausalError(
+                name, expected="a mediator between the acted variable and the outcome",
+                found="one that is not in between",
+                remedy=f"Mediators of this effect: {', '.join(_between(model, acted, outcome))}",
+            )  # fmt: skip
+    return mediators
 
 
 def _between(model: StructuralCausalModel, acted: Iterable[str], outcome: Outcome) -> list[str]:
@@ -173,6 +188,39 @@ def predict_through(
     return state, state[outcome]
 
 
+def require_paths(
+    model: StructuralCausalModel,
+    actions: Iterable[str],
+    outcome: Outcome,
+    paths: Iterable[Sequence[str]],
+) -> set[tuple[str, ...]]:
+    """Every path from the acted variables to the outcome, when the asked ones are among them.
+
+    Raises:
+        CausalError: A path that the graph does not have, or paths whose edges also spell a path
+            that was not asked for: such a set has no effect of its own.
+    """
+    acted = set(actions)
+    asked = {tuple(path) for path in paths}
+    existing = {path for name in acted for path in directed_paths(model, name, outcome)}
+    existing = {path for path in existing if set(path[1:]).isdisjoint(acted)}
+    for path in asked - existing:
+        raise CausalError(
+            ">".join(path), expected="a directed path from the acted variable to the outcome",
+            found="no such path in the graph",
+            remedy="Paths: " + "; ".join(">".join(p) for p in sorted(existing, key=len)[:5]),
+        )  # fmt: skip
+    edges = {edge for path in asked for edge in zip(path, path[1:], strict=False)}
+    for path in existing - asked:
+        if all(edge in edges for edge in zip(path, path[1:], strict=False)):
+            raise CausalError(
+                "paths", expected="paths whose edges spell no other path",
+                found=f"edges that also spell {'>'.join(path)}",
+                remedy="Add that path, or ask about fewer.",
+            )  # fmt: skip
+    return existing
+
+
 def path_effect(
     model: StructuralCausalModel,
     do: Any,
@@ -192,27 +240,11 @@ def path_effect(
         noise: Their noise.
 
     Raises:
-        CausalError: A path that the graph does not have, or paths whose edges also spell a path
-            that was not asked for: such a set has no effect of its own.
+        CausalError: See :func:`require_paths`.
     """
     actions = parse_interventions(do, model.variables, model.aliases)
-    asked = {tuple(path) for path in paths}
-    existing = {path for name in actions for path in directed_paths(model, name, outcome)}
-    existing = {path for path in existing if set(path[1:]).isdisjoint(actions)}
-    for path in asked - existing:
-        raise CausalError(
-            ">".join(path), expected="a directed path from the acted variable to the outcome",
-            found="no such path in the graph",
-            remedy="Paths: " + "; ".join(">".join(p) for p in sorted(existing, key=len)[:5]),
-        )  # fmt: skip
-    edges = {edge for path in asked for edge in zip(path, path[1:], strict=False)}
-    for path in existing - asked:
-        if all(edge in edges for edge in zip(path, path[1:], strict=False)):
-            raise CausalError(
-                "paths", expected="paths whose edges spell no other path",
-                found=f"edges that also spell {'>'.join(path)}",
-                remedy="Add that path, or ask about fewer.",
-            )  # fmt: skip
+    existing = require_paths(model, actions, outcome, paths)
+    edges = {edge for path in paths for edge in zip(path, path[1:], strict=False)}
     every = {edge for path in existing for edge in zip(path, path[1:], strict=False)}
     state = model.complete(values)
     world = model.predict(noise, state, actions, strict=False)
