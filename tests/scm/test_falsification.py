@@ -14,6 +14,7 @@ from acie.scm.independence import (
     partial_correlation_p_values,
     smooth_residuals,
 )
+from acie.scm.mixed_graph import MixedGraph
 
 RIGHT = CausalGraph({"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["d"]})
 WRONG = CausalGraph({"a": [], "b": ["a"], "c": ["b"], "d": ["c"], "e": ["d"]})
@@ -158,6 +159,29 @@ def test_a_complete_graph_says_nothing_and_derived_variables_are_left_out():
     derived = {"a": data["a"], "b": data["b"], "s": data["a"] + data["b"]}
     graph = CausalGraph({"a": [], "b": ["a"], "s": ["a", "b"]})
     assert not falsify(graph, derived, ignore=["s"]).tests
+
+
+def test_a_hidden_common_cause_is_projected_away():
+    # a -> b, d -> c, h -> b, h -> c with h hidden: b <-> c, and a, d are independent of the rest.
+    def columns(seed, rows=400):
+        generator = seeded(seed)
+        a, d, h, u, v = torch.randn(5, rows, generator=generator, dtype=torch.float64)
+        return {"a": a, "d": d, "b": a + h + 0.5 * u, "c": d + h**2 + h + 0.5 * v}
+
+    full = CausalGraph({"a": [], "d": [], "h": [], "b": ["a", "h"], "c": ["d", "h"]})
+    graph = MixedGraph.project(full, ["h"])
+    statements = {(t.variable, t.other, t.given) for t in falsify(graph, columns(0)).tests}
+    assert ("d", "a", ()) in statements
+    assert ("b", "d", ("a",)) in statements
+    # The district of c is {b, c}: nothing is left to say of it.
+    assert all(variable != "c" for variable, _, _ in statements)
+    runs = 100
+    right = sum(falsify(graph, columns(s), generator=seeded(s)).rejected for s in range(runs))
+    # Binomial(100, 0.05): mean 5, deviation 2.2; four of them.
+    assert right <= 5 + 4 * 2.2
+    # Without the hidden cause, b and c would be independent given a and d.
+    naive = CausalGraph({"a": [], "d": [], "b": ["a"], "c": ["d"]})
+    assert all(falsify(naive, columns(s), generator=seeded(s)).rejected for s in range(10))
 
 
 @pytest.mark.parametrize(

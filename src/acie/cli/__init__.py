@@ -107,6 +107,12 @@ def explain(
     hold: Annotated[str, typer.Option(help="What stays as it is on the way there, a,b.")] = "",
     identify: Annotated[str, typer.Option(metavar="CAUSE>OUTCOME", help="About the graph.")] = "",
     hidden: Annotated[str, typer.Option(help="Variables not measured, a,b.")] = "",
+    falsify: Annotated[
+        str, typer.Option(metavar="CSV", help="Test the graph on a catalogue.")
+    ] = "",
+    permutations: Annotated[
+        int, typer.Option(min=0, help="Shuffled graphs to compare with.")
+    ] = 0,
     confounded: Annotated[
         list[str] | None, typer.Option(metavar="A~B", help="A common cause outside the graph.")
     ] = None,
@@ -129,6 +135,8 @@ def explain(
     acie explain A.fits --target dn4000=1.4 --by age
 
     acie explain --identify "stellar_mass>sfr" --hidden halo_mass
+
+    acie explain --falsify catalogue.csv --permutations 100
     """
     from acie.cli.answers import names_of
     from acie.cli.explain import ExplainOptions, run
@@ -136,7 +144,8 @@ def explain(
     options = ExplainOptions(
         do=tuple(do or ()), on=on, path=tuple(path or ()), through=names_of(through),
         target=target, by=tuple(by or ()), hold=names_of(hold), identify=identify,
-        hidden=names_of(hidden), confounded=tuple(confounded or ()), sensitivity=sensitivity,
+        hidden=names_of(hidden), falsify=falsify, permutations=permutations,
+        confounded=tuple(confounded or ()), sensitivity=sensitivity,
         alternative=tuple(alternative or ()), redshift=redshift, samples=samples, model=model,
         json_output=json_output, seed=seed,
     )  # fmt: skip

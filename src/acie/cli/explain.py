@@ -38,6 +38,8 @@ class ExplainOptions:
     by: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
     identify: str = ""
+    falsify: str = ""
+    permutations: int = 0
     hidden: tuple[str, ...] = ()
     confounded: tuple[str, ...] = ()
     sensitivity: bool = False
@@ -59,12 +61,16 @@ def run(files: Sequence[str], options: ExplainOptions) -> int:
     import acie
 
     engine = acie.load(options.model)
-    if options.identify:
+    if options.identify or options.falsify:
+        from acie.cli.graph_questions import falsify_catalogue, identify
+
         if files:
-            raise wrong_usage("--identify", "no file: it is about the graph", ", ".join(files))
-        return _identify(engine, options)
+            raise wrong_usage("FILE", "no spectrum: this is about the graph", ", ".join(files))
+        return (
+            identify(engine, options) if options.identify else falsify_catalogue(engine, options)
+        )
     if not files:
-        raise wrong_usage("FILE", "a file, or --identify 'cause>outcome'", "neither")
+        raise wrong_usage("FILE", "a file, --identify 'cause>outcome' or --falsify CSV", "none")
     if options.target:
         return _target(engine, files, options)
     if options.do:
@@ -327,32 +333,3 @@ def _show_target(answer: dict[str, Any]) -> None:
     for line in said:
         typer.echo(line)
     typer.echo()
-
-
-# -- the graph --------------------------------------------------------------------------------
-
-
-def _identify(engine: Any, options: ExplainOptions) -> int:
-    from acie.questions.identify import identify_in_galaxy
-
-    cause, arrow, outcome = options.identify.partition(">")
-    if not arrow:
-        raise wrong_usage("--identify", "'cause>outcome'", options.identify)
-    pairs = [tuple(n.strip() for n in pair.split("~")) for pair in options.confounded]
-    report = identify_in_galaxy(
-        engine.scm, engine.physics, cause.strip(), outcome.strip(), options.hidden, pairs
-    )
-    if options.json_output:
-        typer.echo(json.dumps({
-            "cause": report.cause, "outcome": report.outcome, "identified": report.identified,
-            "estimand": report.estimand, "back_door": [list(s) for s in report.back_door],
-            "front_door": [list(s) for s in report.front_door],
-            "instruments": [{"name": n, "given": list(g)} for n, g in report.instruments],
-            "sentences": list(report.sentences),
-        }))  # fmt: skip
-        return 0
-    for sentence in report.sentences:
-        typer.echo(sentence)
-    if report.estimand:
-        typer.echo(f"P({report.outcome} | do({report.cause})) = {report.estimand}")
-    return 0

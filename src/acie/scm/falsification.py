@@ -7,12 +7,13 @@ References:
     Pearl 2009, Causality, 2nd edition, theorem 1.2.7 (parental Markov condition).
     Eulig, Mastakouri, Bloebaum, Hardt & Janzing 2023, arXiv:2305.09565 (node permutations).
     Holm 1979, Scandinavian Journal of Statistics 6, 65.
+    Richardson 2003, Scandinavian Journal of Statistics 30, 145 (hidden common causes).
 """
 
 __all__ = ["Falsification", "MarkovTest", "falsify"]
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from acie.errors import DataError
 from acie.scm.graph import CausalGraph
 from acie.scm.independence import gcm_p_values, partial_correlation_p_values, smooth_residuals
+from acie.scm.mixed_graph import MixedGraph
 
 Method = Literal["gcm", "partial_correlation"]
 Data = Mapping[str, Tensor]
@@ -89,7 +91,7 @@ class Falsification:
 
 
 def falsify(
-    graph: CausalGraph,
+    graph: CausalGraph | MixedGraph,
     data: Data,
     *,
     method: Method = "gcm",
@@ -101,7 +103,7 @@ def falsify(
     """Test every local Markov statement of a graph, and shuffled graphs for comparison.
 
     Arguments:
-        graph: The graph.
+        graph: The graph; a mixed one when common causes are hidden.
         data: One column for each variable, ``(row,)``.
         method: ``gcm`` finds dependence of the residuals of smooth regressions, of any shape
             whose covariance does not vanish; ``partial_correlation`` is for linear relations.
@@ -112,44 +114,67 @@ def falsify(
         generator: Source of the regression's features and of the permutations.
     """
     generator = torch.Generator().manual_seed(0) if generator is None else generator
-    residuals = _Residuals(data, graph, method, generator)
-    skipped = frozenset(graph.require(name) for name in ignore)
-    tests = _local_markov_tests(graph, residuals, skipped)
-    refuted = _holm(tests, level)
-    count = sum(test.p_value < level for test in tests) / max(len(tests), 1)
-    better = 0
-    names = [name for name in graph.order if name not in skipped]
+    mixed = graph if isinstance(graph, MixedGraph) else MixedGraph(
+        {name: graph.parents(name) for name in graph.order}
+    )  # fmt: skip
+    residuals = _Residuals(data, mixed.names, method, generator)
+    skipped = frozenset(mixed.directed.require(name) for name in ignore)
+    tests = _markov_tests(mixed, residuals, skipped)
+
+    def failing(found: list[MarkovTest]) -> float:
+        return sum(test.p_value < level for test in found) / max(len(found), 1)
+
+    names = [name for name in mixed.names if name not in skipped]
+    no_worse = 0
     for _ in range(permutations):
         order = torch.randperm(len(names), generator=generator).tolist()
-        renamed = dict(zip(names, (names[i] for i in order), strict=True))
-        other = CausalGraph(
-            {renamed.get(n, n): [renamed.get(p, p) for p in graph.parents(n)] for n in graph.order}
-        )
-        theirs = _local_markov_tests(other, residuals, skipped)
-        share = sum(test.p_value < level for test in theirs) / max(len(theirs), 1)
-        better += share <= count
-    p_value = better / permutations if permutations else float("nan")
-    return Falsification(tuple(tests), level, tuple(refuted), p_value, permutations)
+        shuffled = _renamed(mixed, {a: names[i] for a, i in zip(names, order, strict=True)})
+        no_worse += failing(_markov_tests(shuffled, residuals, skipped)) <= failing(tests)
+    share = no_worse / permutations if permutations else math.nan
+    return Falsification(tuple(tests), level, tuple(_holm(tests, level)), share, permutations)
 
 
-def _local_markov_tests(
-    graph: CausalGraph, residuals: "_Residuals", skipped: frozenset[str]
+def _renamed(graph: MixedGraph, new: Mapping[str, str]) -> MixedGraph:
+    parents = {
+        new.get(n, n): [new.get(p, p) for p in graph.directed.parents(n)] for n in graph.names
+    }
+    return MixedGraph(parents, [[new.get(n, n) for n in pair] for pair in graph.confounded])
+
+
+def _statements(graph: MixedGraph) -> list[tuple[str, list[str], tuple[str, ...]]]:
+    """A variable, what it is independent of, and the variables that make it so."""
+    found = []
+    for position, name in enumerate(graph.names):
+        if graph.confounded:
+            # The blanket within what comes before it: its district, and the district's parents.
+            before = graph.among(graph.names[: position + 1])
+            district = next(part for part in before.districts() if name in part)
+            blanket = district.union(*(before.directed.parents(n) for n in district)) - {name}
+            candidates = set(before.names)
+        else:
+            blanket = frozenset(graph.directed.parents(name))
+            candidates = set(graph.names) - graph.directed.descendants(name)
+        others = [n for n in graph.names if n in candidates - blanket and n != name]
+        found.append((name, others, tuple(n for n in graph.names if n in blanket)))
+    return found
+
+
+def _markov_tests(
+    graph: MixedGraph, residuals: "_Residuals", skipped: frozenset[str]
 ) -> list[MarkovTest]:
     """Tests of every statement; a pair that two statements share is tested for both."""
     tests = []
-    for name in graph.order:
-        parents = graph.parents(name)
-        below = graph.descendants(name)
-        others = [n for n in graph.order if n not in below and n not in parents and n != name]
+    for name, others, given in _statements(graph):
         others = [n for n in others if n not in skipped]
         if name in skipped or not others:
             continue
-        values = residuals.p_values(name, others, parents)
+        values = residuals.p_values(name, others, given)
         # A column that the conditions determine has nothing left to test.
         tests += [
-            MarkovTest(name, other, parents, p)
-            for other, p in zip(others, values.tolist(), strict=True) if not math.isnan(p)
-        ]  # fmt: skip
+            MarkovTest(name, other, given, p)
+            for other, p in zip(others, values.tolist(), strict=True)
+            if not math.isnan(p)
+        ]
     return tests
 
 
@@ -157,30 +182,30 @@ class _Residuals:
     """P values of statements; the regression on each set of parents is done once."""
 
     def __init__(
-        self, data: Data, graph: CausalGraph, method: Method, generator: torch.Generator
+        self, data: Data, names: Sequence[str], method: Method, generator: torch.Generator
     ) -> None:
-        self._names = [name for name in graph.order if name in data]
-        missing = [name for name in graph.order if name not in data]
+        missing = [name for name in names if name not in data]
         if missing:
             raise DataError(
-                "data", expected=f"a column for each of {', '.join(graph.order)}",
+                "data", expected=f"a column for each of {', '.join(names)}",
                 found=f"none for {', '.join(missing)}",
+                remedy="Project the graph onto the columns there are: MixedGraph.project.",
             )  # fmt: skip
-        table = torch.stack([data[name].double() for name in self._names], 1)
+        table = torch.stack([data[name].double() for name in names], 1)
         if table.ndim != 2 or not bool(table.isfinite().all()):
             raise DataError(
                 "data", expected="finite numbers, one column for each variable",
                 found=f"shape {tuple(table.shape)} or missing values",
                 remedy="Drop incomplete rows first.",
             )  # fmt: skip
-        constant = [n for n, s in zip(self._names, table.std(0).tolist(), strict=True) if s == 0.0]
+        constant = [n for n, s in zip(names, table.std(0).tolist(), strict=True) if s == 0.0]
         if constant:
             raise DataError(
                 "data", expected="columns that vary", found=f"{', '.join(constant)} constant",
                 remedy="A constant column can be independent of everything; leave it out.",
             )  # fmt: skip
         self._table = (table - table.mean(0)) / table.std(0)
-        self._column = {name: i for i, name in enumerate(self._names)}
+        self._column = {name: i for i, name in enumerate(names)}
         self._method, self._generator = method, generator
         self._kept: dict[frozenset[str], Tensor] = {}
 
