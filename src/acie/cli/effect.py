@@ -52,6 +52,10 @@ def run(files: Sequence[str], options: EffectOptions) -> int:
     engine = acie.load(options.model)
     actions = engine.act(list(options.do))
     engine.check_hold(actions, options.hold)
+    if options.by is not None:
+        engine.scm.graph.require(engine.scm.aliases.get(options.by, options.by))
+    if not 0.0 < options.level < 1.0:
+        raise wrong_usage("--level", "a probability between 0 and 1", f"{options.level:g}")
     outcomes = {name: galaxy_outcome(engine.scm, engine.physics, name) for name in options.on}
     wanted = options.sensitivity or bool(options.alternative)
     variants = alternatives(engine.scm, options.alternative) if wanted else []
