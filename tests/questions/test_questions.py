@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import acie
-from acie.errors import ConfigurationError, UnknownVariable
+from acie.errors import ConfigurationError, DataError, UnknownVariable
 from acie.questions import (
     ALTERNATIVES,
     alternatives,
@@ -28,6 +28,7 @@ from acie.questions.alternatives import (
     kirby2013_log_metallicity,
     speagle2014_log_sfr,
 )
+from acie.questions.falsify import falsify_galaxy_graph
 from acie.questions.identify import identify_in_galaxy
 from acie.questions.population import population_effect
 from acie.scm.outcomes import ReadOut, evaluate_outcome
@@ -266,6 +267,33 @@ def test_sensitivity_of_the_population(engine, break_):
     # The same noises make the same population, so that nothing is left but the assumption.
     assert same.effect.value == pytest.approx(found.statistical.value, abs=1e-7)
     assert other.effect.value != pytest.approx(found.statistical.value, abs=1e-4)
+
+
+def catalogue(scm, rows, seed):
+    generator = torch.Generator().manual_seed(seed)
+    redshift = 0.02 + 0.3 * torch.rand(rows, generator=generator, dtype=torch.float64)
+    return scm.sample((rows,), given={"redshift": redshift}, generator=generator)[0]
+
+
+@pytest.mark.slow
+def test_catalogues_of_the_model_seldom_refute_its_graph_and_others_do(engine):
+    refuted = 0
+    for seed in range(20):
+        values = catalogue(engine.scm, 600, seed)
+        values.pop("halo_mass")
+        refuted += falsify_galaxy_graph(engine.scm, values).rejected
+    # Binomial(20, 0.05): mean 1, deviation 0.97; four of them.
+    assert refuted <= 4
+    (variant,) = alternatives(engine.scm, ["metallicity_from_sfr"])
+    found = falsify_galaxy_graph(engine.scm, catalogue(variant.model, 2000, 0))
+    assert found.rejected
+    assert "metallicity" in {name for t in found.refuted for name in (t.variable, t.other)}
+
+
+def test_a_catalogue_without_variables_is_refused(engine):
+    column = torch.linspace(1.0, 2.0, 50)
+    with pytest.raises(DataError, match="three columns"):
+        falsify_galaxy_graph(engine.scm, {"mass": column, "tau": column, "id": column})
 
 
 def test_the_graph_of_the_galaxy(engine):

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from acie.errors import CausalError, ConfigurationError, OutsideSupport, UnknownVariable
+from acie.errors import (
+    CausalError,
+    ConfigurationError,
+    NothingSeen,
+    OutsideSupport,
+    UnknownVariable,
+)
 from acie.scm import AdditiveNoiseMechanism, StructuralCausalModel, ThresholdMechanism
-from acie.scm.effects import NothingSeen, association, contrast
+from acie.scm.effects import association, contrast
 from acie.scm.intervals import mean_estimate, weighted_quantile
 from acie.scm.outcomes import ReadOut
 from acie.variables import Variable

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from acie.errors import NothingSeen
 from acie.scm import StructuralCausalModel, parse_interventions
-from acie.scm.effects import ConditionalEffect, NothingSeen, association, contrast
+from acie.scm.effects import ConditionalEffect, association, contrast
 from acie.scm.intervals import Estimate
 from acie.scm.interventions import Replace
 from acie.scm.outcomes import Outcome

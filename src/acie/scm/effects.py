@@ -9,7 +9,7 @@ References:
     Shalit, Johansson & Sontag 2017, ICML, section 2 (average, conditional, individual).
 """
 
-__all__ = ["ConditionalEffect", "Contrast", "NothingSeen", "association", "contrast"]
+__all__ = ["ConditionalEffect", "Contrast", "association", "contrast"]
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acie.errors import CausalError, ConfigurationError
+from acie.errors import CausalError, ConfigurationError, NothingSeen
 from acie.scm.intervals import Estimate, mean_estimate, spread_estimate
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import parse_interventions
@@ -28,10 +28,6 @@ from acie.variables import Variable
 
 _DEGREE = 5
 _RESAMPLES = 400
-
-
-class NothingSeen(CausalError):
-    """No individual is like what the action would make of the others."""
 
 
 @dataclass(frozen=True)

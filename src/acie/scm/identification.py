@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from acie.errors import CausalError
+from acie.errors import CausalError, NotIdentifiable
 from acie.scm.estimands import Estimand, Marginal, Probability, Product, Quotient
 from acie.scm.mixed_graph import MixedGraph
 
@@ -30,7 +30,7 @@ Names = frozenset[str]
 _LARGEST = 3
 
 
-class NotIdentified(CausalError):
+class NotIdentified(NotIdentifiable):
     """No formula in the observed law gives the effect.
 
     Arguments:
