@@ -47,7 +47,7 @@ def test_the_commands_succeed(names, command, monkeypatch, capsys):
     monkeypatch.chdir(names["folder"])
     arguments = shlex.split(command)
     if arguments[0] == "effect" or "--do" in arguments or "--target" in arguments:
-        arguments += ["--samples", "48"]
+        arguments += ["--samples", "32"]
     assert main(arguments) == 0
     assert capsys.readouterr().err == ""
 
