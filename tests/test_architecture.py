@@ -59,6 +59,7 @@ LAYERS = {
     "evaluation": {
         "acie", "engine", "inference", "observation", "results", "scm", "simulation",
     },
+    "questions": {"physics", "results", "scm", "simulation"},
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "observation", "results", "scm"},
 }

@@ -14,7 +14,9 @@ Every error says which argument is wrong, what was expected, what was found and 
     │   ├── UnknownVariable         no variable of that name
     │   ├── NotInvertible           exact abduction needs an invertible mechanism
     │   ├── OutsideSupport          a value outside the support of its variable
-    │   └── ConflictingInterventions  two actions on the same variable, or an action on a held one
+    │   ├── ConflictingInterventions  two actions on the same variable, or an action on a held one
+    │   ├── NotIdentifiable         observing alone does not determine the effect
+    │   └── NothingSeen             no individual is like what the action would make of the others
     ├── PhysicsError
     │   └── OutsideGrid             a state outside the tabulated templates
     ├── InferenceError
@@ -39,7 +41,9 @@ __all__ = [
     "MalformedSpectrum",
     "MissingRedshift",
     "NotFitted",
+    "NotIdentifiable",
     "NotInvertible",
+    "NothingSeen",
     "OutsideGrid",
     "OutsideSupport",
     "PhysicsError",
@@ -126,6 +130,14 @@ class OutsideSupport(CausalError):
 
 class ConflictingInterventions(CausalError):
     """Two actions on one variable, or an action on a variable that is held."""
+
+
+class NotIdentifiable(CausalError):
+    """Observing alone does not determine the effect."""
+
+
+class NothingSeen(CausalError):
+    """No individual is like what the action would make of the others."""
 
 
 class PhysicsError(ACIEError):

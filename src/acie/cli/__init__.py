@@ -1,4 +1,4 @@
-"""The command line: ``acie infer | simulate | train | evaluate | models | doctor``."""
+"""The command line: ``acie infer | effect | explain | simulate | train | evaluate | ...``."""
 
 __all__ = ["main"]
 
@@ -65,6 +65,109 @@ def infer(
         hold=tuple(name.strip() for name in hold.split(",") if name.strip()),
     )  # fmt: skip
     raise typer.Exit(run(files, options))
+
+
+@app.command()
+def effect(
+    do: Annotated[list[str], typer.Option("--do", metavar="EXPR", help="The action.")],
+    on: Annotated[
+        list[str], typer.Option("--on", metavar="NAME", help="A variable, dn4000, g_r, ...")
+    ],
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Spectra; without any, the population.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Groups along this variable.")] = None,
+    control: Annotated[str, typer.Option(help="Action of the world compared with.")] = "",
+    hold: Annotated[str, typer.Option(help="Descendants that stay as they are, a,b,c.")] = "",
+    redshift: Annotated[
+        float | None, typer.Option(help="Of the population (0.1), or if the file has none.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=32, help="Galaxies (4000), or posterior draws (256).")
+    ] = None,
+    level: Annotated[float, typer.Option(help="Probability of intervals of means.")] = 0.95,
+    sensitivity: Annotated[bool, typer.Option(help="Also under other assumptions.")] = False,
+    alternative: Annotated[
+        list[str] | None, typer.Option(help="Only these assumptions; a~b:0.3, a>b:0.5 too.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """What is seen, and what an action does: on average, for some galaxies, for one.
+
+    Example: acie effect --do "stellar_mass*=1.5" --on dn4000 --by quenched
+    """
+    from acie.cli.answers import names_of
+    from acie.cli.effect import EffectOptions, run
+
+    options = EffectOptions(
+        do=tuple(do), on=tuple(on), by=by, control=control, hold=names_of(hold),
+        redshift=redshift, samples=samples, level=level, sensitivity=sensitivity,
+        alternative=tuple(alternative or ()), model=model, json_output=json_output, seed=seed,
+    )  # fmt: skip
+    raise typer.Exit(run(files or [], options))
+
+
+@app.command()
+def explain(
+    files: Annotated[list[str] | None, typer.Argument(help="One spectrum, or two.")] = None,
+    do: Annotated[
+        list[str] | None, typer.Option("--do", metavar="EXPR", help="Explain this effect.")
+    ] = None,
+    on: Annotated[str, typer.Option(metavar="NAME", help="A variable, dn4000, g_r, ...")] = "",
+    path: Annotated[
+        list[str] | None, typer.Option(metavar="A>B>C", help="Only this path; may be repeated.")
+    ] = None,
+    through: Annotated[str, typer.Option(help="Mediators a,b: direct and indirect effect.")] = "",
+    target: Annotated[str, typer.Option(help="dn4000=1.4; or dn4000, as in a second file.")] = "",
+    by: Annotated[list[str] | None, typer.Option(help="Variable changed for the target.")] = None,
+    hold: Annotated[str, typer.Option(help="What stays as it is on the way there, a,b.")] = "",
+    identify: Annotated[str, typer.Option(metavar="CAUSE>OUTCOME", help="About the graph.")] = "",
+    hidden: Annotated[str, typer.Option(help="Variables not measured, a,b.")] = "",
+    falsify: Annotated[
+        str, typer.Option(metavar="CSV", help="Test the graph on a catalogue.")
+    ] = "",
+    permutations: Annotated[
+        int, typer.Option(min=0, help="Shuffled graphs to compare with.")
+    ] = 0,
+    confounded: Annotated[
+        list[str] | None, typer.Option(metavar="A~B", help="A common cause outside the graph.")
+    ] = None,
+    sensitivity: Annotated[bool, typer.Option(help="Also under other assumptions.")] = False,
+    alternative: Annotated[
+        list[str] | None, typer.Option(help="Only these assumptions; a~b:0.3, a>b:0.5 too.")
+    ] = None,
+    redshift: Annotated[float | None, typer.Option(help="Redshift, if the file has none.")] = None,
+    samples: Annotated[int, typer.Option(min=32, help="Posterior draws per galaxy.")] = 256,
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """What carries an effect, what makes two galaxies differ, what would reach a target.
+
+    acie explain A.fits --do "stellar_mass*=1.5" --on dn4000
+
+    acie explain A.fits B.fits --on dn4000
+
+    acie explain A.fits --target dn4000=1.4 --by age
+
+    acie explain --identify "stellar_mass>sfr" --hidden halo_mass
+
+    acie explain --falsify catalogue.csv --permutations 100
+    """
+    from acie.cli.answers import names_of
+    from acie.cli.explain import ExplainOptions, run
+
+    options = ExplainOptions(
+        do=tuple(do or ()), on=on, path=tuple(path or ()), through=names_of(through),
+        target=target, by=tuple(by or ()), hold=names_of(hold), identify=identify,
+        hidden=names_of(hidden), falsify=falsify, permutations=permutations,
+        confounded=tuple(confounded or ()), sensitivity=sensitivity,
+        alternative=tuple(alternative or ()), redshift=redshift, samples=samples, model=model,
+        json_output=json_output, seed=seed,
+    )  # fmt: skip
+    raise typer.Exit(run(files or [], options))
 
 
 @app.command()

@@ -4,7 +4,7 @@ Masses are in solar masses, rates in solar masses per year, ages in Gyr. Every f
 dictionary of parent values first and its section of ``relations.toml`` second.
 """
 
-__all__ = ["load_relations", "published_log_mass"]
+__all__ = ["cosmic_age_gyr", "load_relations", "published_log_mass"]
 
 import functools
 import math
@@ -49,6 +49,11 @@ def published_log_mass() -> tuple[float, float]:
     ranges = [row["range"] for row in load_relations().values() if "range" in row]
     low, high = (sorted(edge)[len(ranges) // 2] for edge in zip(*ranges, strict=True))
     return low, high
+
+
+def cosmic_age_gyr(redshift: Tensor) -> Tensor:
+    """Age of the universe, Gyr, in the cosmology of the relations."""
+    return _COSMOLOGY.age_gyr(redshift)
 
 
 def moster2013_log_mass(v: State, c: Coefficients) -> Tensor:
