@@ -47,6 +47,7 @@ LAYERS = {
         "galaxy_target",
         "observation",
         "quality",
+        "redshift",
         "refinement",
         "results",
         "scm",

@@ -236,3 +236,11 @@ def test_tampered_manifest_is_refused(copied):
 def test_unknown_model_names_what_there_is():
     with pytest.raises(UnknownModel, match="galaxy-v1"):
         acie.load("no-such-model")
+
+
+def test_a_redshift_can_be_estimated_from_the_spectrum(engine, drawn):
+    estimate = engine.estimate_redshift(drawn.observation)
+    truth = drawn.values["redshift"]
+    # At S/N 20 the error is below 30 km/s; another line taken for the right one is far beyond.
+    assert float((estimate.value - truth).abs().max()) < 1e-3
+    assert float((estimate.error).max()) < 1e-3

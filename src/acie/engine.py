@@ -20,6 +20,7 @@ from acie.inference import RefinementConfig
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
+from acie.redshift import RedshiftEstimate, RedshiftScanner
 from acie.refinement import PosteriorRefiner
 from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
 from acie.scm import Intervention, describe, parse_interventions
@@ -53,11 +54,22 @@ class CounterfactualEngine:
         self.noise_model = NoiseModel() if noise_model is None else noise_model
         models = RefinementModels(bundle.estimator, self.physics, self.scm, self.noise_model)
         self._refiner = PosteriorRefiner(models, refinement)
+        self._scanner: RedshiftScanner | None = None
 
     @classmethod
     def load(cls, name_or_path: str | Path = "galaxy-v1") -> "CounterfactualEngine":
         """The engine of a shipped model or of a bundle folder."""
         return cls(ModelBundle.load(name_or_path))
+
+    def estimate_redshift(self, observation: Observation) -> RedshiftEstimate:
+        """Redshifts from the spectra alone, with errors and the second-best ones.
+
+        See :class:`acie.redshift.RedshiftScanner`; :func:`acie.redshift.with_redshift` puts them
+        into the observation.
+        """
+        if self._scanner is None:
+            self._scanner = RedshiftScanner(self.bundle.encoder)
+        return self._scanner(observation)
 
     # -- step 1: abduction --------------------------------------------------------------------
 
@@ -92,7 +104,7 @@ class CounterfactualEngine:
             values=refined.values,
             spectra=refined.spectra,
             confidence=refined.efficiency,
-            quality=posterior_quality(observation, refined, outlier),
+            quality=posterior_quality(observation, refined, outlier, self.noise_model),
             fit=refined.fit,
         )
 
@@ -196,7 +208,8 @@ class CounterfactualEngine:
                 "redshift",
                 expected="a number for every galaxy",
                 found="none",
-                remedy="Give it with --redshift Z, or redshift=Z to acie.io.read.",
+                remedy="Give it with --redshift Z or redshift=Z to acie.io.read, or estimate it: "
+                "--redshift estimate, engine.estimate_redshift.",
             )
         remedy = "This model covers galaxies of that range only."
         self.scm.variables["redshift"].check(redshift, remedy=remedy)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from acie.observation import Observation
 from acie.simulation import NoiseModel, SpectrumLikelihood
+from acie.threads import spread
 
 #: Widths of the bins, pixels of 1 angstrom. The first has the residuals of rebinned spectra,
 #: whose neighbouring pixels share information, at their stated error.
@@ -31,6 +32,8 @@ WIDTHS = (5, 20, 100)
 COHERENT_ERROR = 0.02
 #: Draws whose discrepancies are averaged.
 DRAWS = 8
+#: Galaxies checked at a time by one thread.
+_GROUP = 4
 #: Differences beyond this many standard deviations are left out of the scale, and the variance of
 #: a normal law cut off there.
 _CUT, _CUT_VARIANCE = 3.0, 0.9733
@@ -68,6 +71,15 @@ def predictive_check(
     """
     noise = NoiseModel() if noise is None else noise
     observation = observation.batched()
+    groups = torch.arange(len(observation)).split(_GROUP)
+    parts = spread(lambda group: _check(observation[group], spectra[:, group], noise), groups)
+    return PredictiveCheck(*(torch.cat(columns, -1) for columns in zip(*parts, strict=True)))
+
+
+def _check(
+    observation: Observation, spectra: Tensor, noise: NoiseModel
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The fields of :class:`PredictiveCheck` for few galaxies."""
     chosen = torch.linspace(0, len(spectra) - 1, min(DRAWS, len(spectra))).round().long()
     likelihood = SpectrumLikelihood(observation, noise)
     model = spectra[chosen].float()
@@ -82,7 +94,7 @@ def predictive_check(
     tails.append(_calibration_tail(calibration, scale, noise))
     p_values = torch.cat([torch.stack(tails).mean(1), _scale_tail(scale, ivar, noise)[None]])
     p_value = (len(p_values) * p_values.amin(0)).clamp(max=1.0)
-    return PredictiveCheck(p_value, p_values, scale)
+    return p_value, p_values, scale
 
 
 def _binned(weight: Tensor, residual: Tensor, width: int) -> tuple[Tensor, Tensor]:

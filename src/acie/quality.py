@@ -12,7 +12,7 @@ from acie.observation import Observation
 from acie.predictive import predictive_check
 from acie.refinement import RefinedPosterior
 from acie.results import QualityFlag
-from acie.simulation import declared_supports, published_log_mass
+from acie.simulation import NoiseModel, declared_supports, published_log_mass
 
 #: Below this importance efficiency posterior and likelihood disagree.
 LOW_CONFIDENCE = 0.01
@@ -36,7 +36,10 @@ EDGE_NAMES = (
 
 
 def posterior_quality(
-    observation: Observation, refined: RefinedPosterior, outlier: Tensor
+    observation: Observation,
+    refined: RefinedPosterior,
+    outlier: Tensor,
+    noise: NoiseModel | None = None,
 ) -> Tensor:
     """Bits of :class:`QualityFlag` for each galaxy, ``(batch,)``.
 
@@ -44,8 +47,9 @@ def posterior_quality(
         observation: Carries the bits that its reader has set.
         refined: The posterior.
         outlier: Whether the encoder finds the spectrum outside of its population, ``(batch,)``.
+        noise: The noise model; the default one when left out.
     """
-    check = predictive_check(observation, refined.spectra)
+    check = predictive_check(observation, refined.spectra, noise)
     flags = {
         QualityFlag.LOW_CONFIDENCE: refined.efficiency < LOW_CONFIDENCE,
         QualityFlag.POOR_FIT: ~(check.p_value >= POOR_FIT),
