@@ -166,7 +166,7 @@ class CounterfactualEngine:
             # No cause of the spectrum moved: the effect is exactly zero, not zero to rounding.
             change = torch.zeros_like(factual.spectra)
         else:
-            change = self._spectra(values, observation) - factual.spectra
+            change = self._spectra(values, observation).sub_(factual.spectra)
         text = tuple(describe(action, name) for name, action in actions.items())
         return CounterfactualResult(
             observation, abduction, text, values, change, extrapolated(values) | partial

@@ -97,16 +97,22 @@ def _check(
     return p_value, p_values, scale
 
 
+def _total(values: Tensor, width: int) -> Tensor:
+    """Sums over bins of the last axis, whose size is a multiple of ``width``."""
+    while width > 1:
+        factor = next(f for f in (5, 4, width) if width % f == 0)
+        # Adding slices is several times as fast as summing over a short axis.
+        slices = values.unflatten(-1, (-1, factor)).unbind(-1)
+        values = sum(slices[1:], slices[0])
+        width //= factor
+    return values
+
+
 def _binned(weight: Tensor, residual: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Weights and standardised residuals in bins; NaN where most pixels are bad."""
-    pixels = weight.shape[-1] // width * width
-
-    def total(values: Tensor) -> Tensor:
-        return values[..., :pixels].unflatten(-1, (-1, width)).sum(-1)
-
-    weights = total(weight)
-    good = total((weight > 0).to(weight.dtype)) >= width / 2
-    deviate = total(weight * residual) / weights.clamp(min=1e-30).sqrt()
+    weights = _total(weight, width)
+    good = _total((weight > 0).to(weight.dtype), width) >= width / 2
+    deviate = _total(weight * residual, width) / weights.clamp(min=1e-30).sqrt()
     return weights, torch.where(good, deviate, math.nan)
 
 

@@ -201,10 +201,10 @@ class PosteriorRefiner:
 
 def _levels(num_samples: int) -> list[RefinementConfig]:
     """For every galaxy, for those that need more, and for those that need much more."""
-    some, many = max(48, num_samples // 2), max(128, 3 * num_samples // 2)
+    some, many = max(48, num_samples // 2), max(112, 3 * num_samples // 2)
     return [
         RefinementConfig(first=max(48, num_samples // 4), rounds=(some, many), components=1),
-        RefinementConfig(first=2 * some, rounds=(some, some, some, many), components=1),
+        RefinementConfig(first=2 * some, rounds=(some, some, many), components=1),
         RefinementConfig(first=256, rounds=(many,) * 5, components=2),
     ]
 

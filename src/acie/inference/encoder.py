@@ -22,7 +22,7 @@ from acie.threads import spread
 
 _BANDS = 12
 _LEADING = 16
-_PAIR_BATCH = 16
+_PAIR_BATCH = 8
 
 
 class Encoding(NamedTuple):
@@ -186,7 +186,7 @@ class SpectrumEncoder(nn.Module):
         return super().load_state_dict(*args, **kwargs)
 
     @torch.no_grad()
-    def encode(self, observation: Observation, chunk: int = 16) -> Encoding:
+    def encode(self, observation: Observation, chunk: int = 10) -> Encoding:
         """Project a batch of spectra, ``chunk`` of them at a time to bound memory."""
         observation = observation.batched()
         parts = spread(
