@@ -3,12 +3,14 @@
 __all__ = [
     "AmortisedProposal",
     "ExactSpectra",
+    "ExactTarget",
     "GalaxyPrior",
     "ReducedTarget",
     "RefinementModels",
 ]
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +28,8 @@ from acie.threads import spread
 _ROWS = 64
 #: Draws whose exact spectra make the basis of the reduced likelihood.
 ANCHORS = 26
+#: Draws whose moments a proposal without splines takes, and how much wider it is.
+_MOMENTS, _WIDE = 512, 1.2
 #: Effective size to which the anchors' weights are flattened: none may be without say.
 _ANCHOR_SIZE = 8.0
 #: The regression of coordinates on variables uses weights of at least this effective size.
@@ -60,10 +64,36 @@ class AmortisedProposal:
 
     There it is a standard normal law, and the exact posterior is nearly normal too: the flow has
     taken its skewness away.
+
+    Arguments:
+        flow: The amortised posterior.
+        features: Standardised features, ``(batch, n_features)``.
+        generator: Given for galaxies far from what the flow was trained on: the moments of its
+            draws are kept only, because splines mean little where they were not trained.
     """
 
-    def __init__(self, flow: PosteriorFlow, features: Tensor) -> None:
-        self._map, self._shape = flow(features).whitened(), (len(features), flow.dim)
+    def __init__(
+        self, flow: PosteriorFlow, features: Tensor, generator: torch.Generator | None = None
+    ) -> None:
+        self._map = flow(features).whitened()
+        self._shape = (len(features), flow.dim)
+        if generator is not None:
+            self._map = self._moments(generator)
+
+    def _moments(self, generator: torch.Generator) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """The normal law with mean and covariance of the amortised posterior, made wider."""
+        noise, _ = self.sample_and_log_prob(_MOMENTS, generator)
+        x = self.variables(noise)[0].transpose(0, 1)
+        mean = x.mean(1)
+        centred = x - mean[:, None]
+        root = _WIDE * torch.linalg.cholesky(centred.mT @ centred / _MOMENTS)
+        log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+        def place(noise: Tensor) -> tuple[Tensor, Tensor]:
+            x = (root @ noise[..., None].to(root.dtype))[..., 0] + mean
+            return x, log_det.expand(noise.shape[:-1])
+
+        return place
 
     def sample_and_log_prob(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws ``(count, batch, dim)`` and their log density ``(count, batch)``."""
@@ -282,26 +312,91 @@ class ReducedTarget:
         Returns:
             Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)``.
         """
-        dim = noise.shape[-1]
-        weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
-        share = weights.T[..., None]
-        x = noise.transpose(0, 1)
+        centre, scale, regress = _regression(noise, log_weights)
         coordinates = torch.cat(self._coordinates).double().transpose(0, 1)
-        centre, middle = (share * x).sum(1), (share * coordinates).sum(1)
-        root = share.sqrt()
-        design = root * (x - centre[:, None])
-        gram = design.mT @ design
-        scale = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
-        eye = torch.eye(dim, dtype=x.dtype)
-        white = gram / scale[:, None] / scale[..., None] + 1e-6 * eye
-        moved = (design / scale[:, None]).mT @ (root * (coordinates - middle[:, None]))
-        slopes = torch.linalg.solve(white, moved) / scale[..., None]
-        pull, information = self._reduced.information()
-        gradient = slopes @ (pull[..., None] - information @ middle[..., None])
-        gradient = gradient[..., 0] - _PRIOR * centre
-        covariance = torch.linalg.inv(slopes @ information @ slopes.mT + _PRIOR * eye)
-        covariance = 0.5 * (covariance + covariance.mT)
-        step = (covariance @ gradient[..., None])[..., 0]
-        # The regression is trusted as far as its draws reach.
-        step = step * (_REACH * scale / step.abs().clamp(min=1e-12)).amin(-1, True).clamp(max=1.0)
-        return centre + step, covariance
+        middle, slopes = regress(coordinates)
+        gradient, information = self._reduced.information(middle.float())
+        return _newton(
+            centre,
+            scale,
+            (slopes @ gradient[..., None])[..., 0],
+            slopes @ information @ slopes.mT,
+        )
+
+
+class ExactTarget:
+    """Log posterior density with the exact likelihood, for galaxies that the reduced one fails.
+
+    Arguments:
+        proposal: Maps noise to variables.
+        prior: Prior density.
+        exact: Exact spectra.
+    """
+
+    def __init__(
+        self, proposal: AmortisedProposal, prior: GalaxyPrior, exact: ExactSpectra
+    ) -> None:
+        self._proposal, self._prior, self._exact = proposal, prior, exact
+        self._spectra: list[Tensor] = []
+        self._likelihoods: list[Tensor] = []
+
+    def __call__(self, noise: Tensor) -> Tensor:
+        """Map ``(sample, batch, dim)`` to ``(sample, batch)``."""
+        x, log_det = self._proposal.variables(noise)
+        states, log_prior = self._prior(x)
+        settled = self._exact(states)
+        self._spectra.append(settled.spectra())
+        self._likelihoods.append(settled.log_likelihood)
+        return log_prior + log_det + self._likelihoods[-1]
+
+    def log_likelihood(self, index: Tensor) -> Tensor:
+        """Log likelihood of the draws ``index`` ``(sample, batch)``, same shape."""
+        return torch.cat(self._likelihoods).gather(0, index)
+
+    def gauss_newton(self, noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as of :class:`ReducedTarget`, from a regression of whole spectra."""
+        centre, scale, regress = _regression(noise, log_weights)
+        spectra = torch.cat(self._spectra).transpose(0, 1)
+        middle, slopes = regress(spectra)
+        gradient, information = self._exact.likelihood.information(middle, slopes)
+        return _newton(centre, scale, gradient, information)
+
+
+def _regression(noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor, Callable]:
+    """Weighted linear regression on the noise of all draws.
+
+    Returns:
+        Weighted mean of the noise ``(batch, dim)``, its standard deviation, and a function that
+        maps values ``(batch, sample, n)`` to their mean ``(batch, n)`` and slopes
+        ``(batch, dim, n)``.
+    """
+    dim = noise.shape[-1]
+    weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
+    share = weights.T[..., None]
+    x = noise.transpose(0, 1)
+    centre, root = (share * x).sum(1), share.sqrt()
+    design = root * (x - centre[:, None])
+    gram = design.mT @ design
+    scale = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
+    white = gram / scale[:, None] / scale[..., None] + 1e-6 * torch.eye(dim, dtype=x.dtype)
+
+    def regress(values: Tensor) -> tuple[Tensor, Tensor]:
+        middle = (share.to(values.dtype) * values).sum(1)
+        offset = root.to(values.dtype) * (values - middle[:, None])
+        solve = torch.linalg.solve(white, (design / scale[:, None]).mT) / scale[..., None]
+        return middle, solve.to(values.dtype) @ offset
+
+    return centre, scale, regress
+
+
+def _newton(
+    centre: Tensor, scale: Tensor, gradient: Tensor, information: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean and covariance one step from the centre, where the amortised law is the prior."""
+    eye = torch.eye(centre.shape[-1], dtype=centre.dtype)
+    covariance = torch.linalg.inv(information + _PRIOR * eye)
+    covariance = 0.5 * (covariance + covariance.mT)
+    step = (covariance @ (gradient - _PRIOR * centre)[..., None])[..., 0]
+    # The regression is trusted as far as its draws reach.
+    step = step * (_REACH * scale / step.abs().clamp(min=1e-12)).amin(-1, True).clamp(max=1.0)
+    return centre + step, covariance

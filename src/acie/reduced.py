@@ -86,9 +86,9 @@ class ReducedLikelihood:
         coordinates = ((flux - self._at_pixels) * self._scale) @ self._inverse
         return self._expansion(coordinates, flux), coordinates.transpose(0, 1)
 
-    def information(self) -> tuple[Tensor, Tensor]:
+    def information(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`ReducedExpansion.information`."""
-        return self._expansion.information()
+        return self._expansion.information(at)
 
 
 def _directions(residual: Tensor, share: Tensor) -> Tensor:

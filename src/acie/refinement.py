@@ -16,6 +16,7 @@ from torch import Tensor
 from acie.galaxy_target import (
     AmortisedProposal,
     ExactSpectra,
+    ExactTarget,
     GalaxyPrior,
     ReducedTarget,
     RefinementModels,
@@ -81,6 +82,14 @@ class RefinedPosterior:
         return RefinedPosterior(values=values, spectra=self.spectra, **figures)
 
 
+@dataclass(frozen=True)
+class _Level:
+    """How much is spent on a galaxy, and whether every draw gets an exact spectrum."""
+
+    config: RefinementConfig
+    exact: bool = False
+
+
 class PosteriorRefiner:
     """Importance refinement for batches of galaxies.
 
@@ -108,10 +117,10 @@ class PosteriorRefiner:
             num_samples: Draws to return per galaxy.
             generator: Source of all randomness.
         """
-        levels = [self._config] if self._config else _levels(num_samples)
+        levels = [_Level(self._config)] if self._config else _levels(num_samples)
 
-        def batch(config: RefinementConfig, part: tuple) -> RefinedPosterior:
-            return self._batch(config, num_samples, generator, *part)
+        def batch(level: _Level, part: tuple) -> RefinedPosterior:
+            return self._batch(level, num_samples, generator, *part)
 
         # Thousands of small operations: without the records of autograd they are a tenth faster.
         with torch.inference_mode():
@@ -120,12 +129,12 @@ class PosteriorRefiner:
             inflated = found.correlation > MISFIT
             inflation = torch.where(inflated, found.correlation, 1.0)
             needy = inflated | (found.size < HARD * num_samples)
-            for config in levels[1:]:
+            for level in levels[1:]:
                 index = torch.nonzero(needy)[:, 0]
                 if not len(index):
                     break
                 part = (observation[index], features[index], inflation[index], found.part(index))
-                again = batch(config, part)
+                again = batch(level, part)
                 # A second look at the same errors must not be worse than the first.
                 better = inflated[index] | (again.size > found.size[index])
                 found.put(index[better], again.part(better))
@@ -135,7 +144,7 @@ class PosteriorRefiner:
 
     def _batch(
         self,
-        config: RefinementConfig,
+        level: _Level,
         num_samples: int,
         generator: torch.Generator,
         observation: Observation,
@@ -144,7 +153,8 @@ class PosteriorRefiner:
         earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
         """The same refinement of all galaxies, some of them at a time."""
-        size = max(1, min(_GROUP, _SPECTRA // num_samples))
+        kept = level.config.evaluations if level.exact else num_samples
+        size = max(1, min(_GROUP, _SPECTRA // kept))
         groups = torch.arange(len(observation)).split(size)
         seeds = torch.randint(2**62, (len(groups),), generator=generator).tolist()
 
@@ -156,7 +166,7 @@ class PosteriorRefiner:
                 None if earlier is None else earlier.part(group),
             )
             return self._once(
-                observation[group], features[group], config, num_samples, own, *given
+                observation[group], features[group], level, num_samples, own, *given
             )
 
         return _joined(spread(work, zip(groups, seeds, strict=True)))
@@ -165,19 +175,24 @@ class PosteriorRefiner:
         self,
         observation: Observation,
         features: Tensor,
-        config: RefinementConfig,
+        level: _Level,
         num_samples: int,
         generator: torch.Generator,
         inflation: Tensor | None = None,
         earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
-        proposal = AmortisedProposal(self._models.estimator.spectral, features)
+        flow = self._models.estimator.spectral
+        proposal = AmortisedProposal(flow, features, None if earlier is None else generator)
         prior = GalaxyPrior(self._models, observation.redshift, generator)
         exact = ExactSpectra(self._models, observation, inflation)
-        target = ReducedTarget(proposal, prior, exact)
-        if earlier is not None:
-            target.add_anchors(earlier.values, earlier.spectra)
-        found = AdaptiveImportanceSampler(config).run(
+        target: ReducedTarget | ExactTarget
+        if level.exact:
+            target = ExactTarget(proposal, prior, exact)
+        else:
+            target = ReducedTarget(proposal, prior, exact)
+            if earlier is not None:
+                target.add_anchors(earlier.values, earlier.spectra)
+        found = AdaptiveImportanceSampler(level.config).run(
             target, proposal, num_samples, generator, target.gauss_newton
         )
         values = prior.state(found.index)
@@ -199,14 +214,14 @@ class PosteriorRefiner:
         )
 
 
-def _levels(num_samples: int) -> list[RefinementConfig]:
+def _levels(num_samples: int) -> list[_Level]:
     """For every galaxy, for those that need more, and for those that need much more."""
     some, many = max(48, num_samples // 2), max(112, 3 * num_samples // 2)
-    return [
-        RefinementConfig(first=max(48, num_samples // 4), rounds=(some, many), components=1),
-        RefinementConfig(first=2 * some, rounds=(some, some, many), components=1),
-        RefinementConfig(first=256, rounds=(many,) * 5, components=2),
-    ]
+    first = RefinementConfig(first=max(48, num_samples // 4), rounds=(some, many), components=1)
+    more = RefinementConfig(first=2 * some, rounds=(some, some, some, many), components=1)
+    most = RefinementConfig(first=512, rounds=(256,) * 4 + (384,) * 2, components=2)
+    # The last one starts from nothing, so a second try is another chance.
+    return [_Level(first), _Level(more), _Level(most, exact=True), _Level(most, exact=True)]
 
 
 def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:

@@ -63,18 +63,18 @@ def test_information_is_minus_the_curvature_of_the_likelihood(setting):
     noise = NoiseModel(calibration=1e-6, template_error=0.0, template_error_outside=0.0)
     observation, centre, basis, _ = setting
     likelihood, expansion = expand(setting, noise)
-    at = torch.zeros(COUNT, 3, requires_grad=True)
+    at = torch.tensor([[0.01, 0.0, -0.02]]).repeat(COUNT, 1).requires_grad_()
     model = centre + torch.einsum("bd,bdw->bw", at, basis)
     (expected,) = torch.autograd.grad(likelihood(model[None]).sum(), at)
-    gradient, precision = expansion.information()
+    gradient, precision = expansion.information(at.detach())
     torch.testing.assert_close(gradient.float(), expected, rtol=1e-3, atol=1e-2)
     assert bool((torch.linalg.eigvalsh(precision) > 0).all())
 
 
 def test_calibration_takes_away_information_about_the_brightness(setting):
     noise = NoiseModel()
-    _, precision = expand(setting, noise)[1].information()
-    _, free = expand(setting, NoiseModel(calibration=1e-6))[1].information()
+    _, precision = expand(setting, noise)[1].information(torch.zeros(COUNT, 3))
+    _, free = expand(setting, NoiseModel(calibration=1e-6))[1].information(torch.zeros(COUNT, 3))
     # A parameter that only scales the spectrum is the first term of the calibration; the scale of
     # the noise is 1 within its prior of 20 degrees of freedom.
     assert bool((precision[:, 0, 0] < 2.0 / noise.calibration**2).all())

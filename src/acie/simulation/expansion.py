@@ -78,14 +78,8 @@ class ReducedExpansion:
             flux: Flux at the pixels, ``(batch, sample, pixel)``.
         """
         few, some, many = self._terms
-        forms = (coordinates @ self._square).unflatten(-1, (many, -1))
-        square = (forms @ coordinates[..., None])[..., 0].double()
-        of_residual = (coordinates @ self._of_residual).double()
-        of_centre = (coordinates @ self._of_centre).double()
-        constant = self._constant[:, :, None]
-        chi2 = (constant[:, 0] - 2.0 * of_residual + square)[..., :few]
-        projected = (constant[:, 1] + of_residual - of_centre - square)[..., :some]
-        squares = (constant[:, 2] + 2.0 * of_centre + square)[..., :many]
+        chi2, projected, squares, _ = self._sums(coordinates)
+        chi2, projected, squares = chi2[..., :few], projected[..., :some], squares[..., :many]
         change = self._growth / (1.0 + self._relative * flux.square())
         factor = (change @ self._fit).double()
         logarithm = (change.log() @ self._fit).double()
@@ -98,25 +92,47 @@ class ReducedExpansion:
         return value
 
 
-    def information(self) -> tuple[Tensor, Tensor]:
-        r"""Gauss-Newton gradient and precision of the coordinates at a = 0.
+    def _sums(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sums of w T_k times r^2, f r and f^2, and the products Q_k a.
+
+        Returns:
+            Three of shape ``(batch, sample, polynomial)``, and the last
+            ``(batch, sample, polynomial, component)``.
+        """
+        forms = (coordinates @ self._square).unflatten(-1, (self._terms[2], -1))
+        square = (forms @ coordinates[..., None])[..., 0].double()
+        of_residual = (coordinates @ self._of_residual).double()
+        of_centre = (coordinates @ self._of_centre).double()
+        constant = self._constant[:, :, None]
+        chi2 = constant[:, 0] - 2.0 * of_residual + square
+        projected = constant[:, 1] + of_residual - of_centre - square
+        return chi2, projected, constant[:, 2] + 2.0 * of_centre + square, forms
+
+    def information(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Gauss-Newton gradient and precision of the coordinates.
 
         With D the design of the calibration polynomial and M as in :class:`SpectrumLikelihood`,
         :math:`A = \Phi W \Phi^T - \Phi W D M^{-1} D^T W \Phi^T` and
         :math:`g = \Phi W r - \Phi W D M^{-1} D^T W r`, both over the squared scale of the noise.
 
+        Arguments:
+            at: Coordinates of the spectrum at which to expand, ``(batch, component)``.
+
         Returns:
             Gradient ``(batch, component)`` and precision ``(batch, component, component)``.
         """
-        square = self._square[..., : self._square.shape[1]]
+        chi2, projected, squares, forms = (part[:, 0] for part in self._sums(at[:, None]))
         terms = len(self._likelihood.basis)
-        design = self._of_centre[..., :terms].double()
-        projected, chi2 = self._constant[:, 1, :terms], self._constant[:, 0, 0]
+        moved = forms.mT.double()
+        design = (self._of_centre.double() + moved)[..., :terms]
+        residual = self._of_residual[..., 0].double() - moved[..., 0]
+        projected = projected[:, :terms]
         solved, scale = self._likelihood.calibrated(
-            chi2, projected, self._constant[:, 2, : 2 * terms - 1], design
+            chi2[:, 0], projected, squares[:, : 2 * terms - 1], design
         )
-        gradient = self._of_residual[..., 0].double() - (solved @ projected[..., None])[..., 0]
-        precision = square.double() - solved @ design.mT
+        gradient = residual - (solved @ projected[..., None])[..., 0]
+        square = self._square[..., : self._square.shape[1]].double()
+        precision = square - solved @ design.mT
         return scale[:, None] * gradient, scale[:, None, None] * precision
 
 

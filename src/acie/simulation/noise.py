@@ -176,6 +176,32 @@ class SpectrumLikelihood:
         scale = (dof + self.count) / (dof + (chi2 - explained).clamp(min=0.0))
         return solved, self._power * scale
 
+    def information(self, model: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Gauss-Newton gradient and precision of a model that is linear in its parameters.
+
+        With the calibration marginalised,
+        :math:`A = J^T W J - J^T W D M^{-1} D^T W J` and
+        :math:`g = J^T W r - J^T W D M^{-1} D^T W r`, both over the squared scale of the noise.
+
+        Arguments:
+            model: Spectra at the point of expansion, ``(batch, wave)``.
+            jacobian: Derivatives, ``(batch, dim, wave)``.
+
+        Returns:
+            Gradient ``(batch, dim)`` and precision ``(batch, dim, dim)``, double precision.
+        """
+        weight, _ = self.weight(model)
+        residual = self.flux - model
+        projected, squares = self._sums(model, weight, weight * residual)
+        chi2 = (weight * residual.square()).sum(-1).double()
+        design = ((jacobian * (weight * model)[:, None]) @ self.basis.T).double()
+        solved, scale = self.calibrated(chi2, projected, squares, design)
+        weighted = (jacobian * weight[:, None]).double()
+        gradient = (weighted @ residual.double()[..., None])[..., 0]
+        gradient = gradient - (solved @ projected[..., None])[..., 0]
+        precision = weighted @ jacobian.double().mT - solved @ design.mT
+        return scale[:, None] * gradient, scale[:, None, None] * precision
+
     def weight(self, model: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse variances and the log determinant of the covariance, up to a constant."""
         growth = torch.addcmul(self.relative.new_ones(()), self.relative, model.square())
