@@ -34,7 +34,12 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     """Answer every file; returns 0 when all are answered and 1 when some failed."""
     import acie
     from acie.cli.output import make_folder, state_table
+    from acie.manifest import bundle_kind
 
+    if bundle_kind(options.model) == "tabular":
+        from acie.cli.catalogue import run as run_catalogue
+
+        return run_catalogue(_expand(files), options)
     engine = acie.load(options.model)
     # A question that cannot be asked is refused once, before any file is read.
     engine.check_hold(engine.act(list(options.do)), options.hold)
