@@ -123,7 +123,9 @@ class FlowMechanism(AbstractInvertibleMechanism):
         self, like: Tensor, parents: Parents
     ) -> tuple[Tensor, Tensor, "MonotonicRQSTransform"]:
         dtype = self.output_mean.dtype
-        parameters = self.network(self.features(parents, like.to(dtype))).to(like.dtype)
+        # The shape is that of the parents, which may have fewer samples than the noise.
+        inputs = self.features(parents, like.new_zeros((), dtype=dtype))
+        parameters = self.network(inputs).to(like.dtype)
         location, log_scale, *_ = parameters.unbind(-1)
         widths, heights, slopes = parameters[..., 2:].split(
             [self.bins, self.bins, self.bins - 1], dim=-1

@@ -64,12 +64,16 @@ class LearnedAdditiveMechanism(AbstractInvertibleMechanism):
     def _residual(self, value: Tensor, parents: Parents) -> Tensor:
         mean, std, spread = self._scales(value)
         natural = (self._natural.forward(value) - mean) / std
-        return (natural - self.location(parents, value)) / spread
+        return (natural - self._location(value, parents)) / spread
+
+    def _location(self, like: Tensor, parents: Parents) -> Tensor:
+        # Its shape is that of the parents, which may have fewer samples than the noise.
+        return self.location(parents, like.new_zeros(()))
 
     def assign(self, noise: Tensor, parents: Parents) -> Tensor:
         """The value, physical, shape ``(*shape)``."""
         mean, std, spread = self._scales(noise)
-        location = self.location(parents, noise)
+        location = self._location(noise, parents)
         return self._natural.inverse(mean + std * (location + spread * self.shape(noise)))
 
     def invert(self, value: Tensor, parents: Parents) -> Tensor:
@@ -142,7 +146,8 @@ class OrdinalMechanism(AbstractDrawnMechanism):
         self.register_buffer("levels", torch.tensor(tuple(levels), dtype=torch.float64))
 
     def _edges(self, like: Tensor, parents: Parents) -> Tensor:
-        cumulative = self.probabilities(parents, like).exp().cumsum(-1)
+        # The shape is that of the parents, which may have fewer samples than the noise.
+        cumulative = self.probabilities(parents, like.new_zeros(())).exp().cumsum(-1)
         # The last edge is one exactly, whatever the rounding of the sum.
         inner = cumulative[..., :-1].clamp(0.0, 1.0)
         return torch.nn.functional.pad(
@@ -160,16 +165,15 @@ class OrdinalMechanism(AbstractDrawnMechanism):
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-probability of the value, shape ``(*shape)``."""
-        logs = self.probabilities(parents, value)
-        return logs.gather(-1, self._index(value).unsqueeze(-1)).squeeze(-1)
+        return _pick(self.probabilities(parents, value.new_zeros(())), self._index(value))
 
     def abduct(
         self, value: Tensor, parents: Parents, generator: torch.Generator | None = None
     ) -> Tensor:
         """A draw of the noise given the value, uniform in its interval, shape ``(*shape)``."""
         edges = self._edges(value, parents)
-        index = self._index(value).unsqueeze(-1)
-        low, high = (edges.gather(-1, index + step).squeeze(-1) for step in (0, 1))
+        index = self._index(value)
+        low, high = (_pick(edges, index + step) for step in (0, 1))
         unit = torch.rand(low.shape, generator=generator, dtype=low.dtype, device=low.device)
         return low + (high - low) * unit
 
@@ -210,19 +214,18 @@ class CategoricalMechanism(AbstractDrawnMechanism):
 
     def assign(self, noise: Tensor, parents: Parents) -> Tensor:
         """The code of the category, shape ``(*shape)``, from noise ``(*shape, category)``."""
-        logs = self.probabilities(parents, noise[..., 0])
+        logs = self.probabilities(parents, noise.new_zeros(()))
         return (logs + noise).argmax(-1).to(noise.dtype)
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-probability of the category, shape ``(*shape)``."""
-        logs = self.probabilities(parents, value)
-        return logs.gather(-1, value.long().unsqueeze(-1)).squeeze(-1)
+        return _pick(self.probabilities(parents, value.new_zeros(())), value.long())
 
     def abduct(
         self, value: Tensor, parents: Parents, generator: torch.Generator | None = None
     ) -> Tensor:
         """A draw of the noise given the category, shape ``(*shape, category)``."""
-        logs = self.probabilities(parents, value)
+        logs = self.probabilities(parents, value.new_zeros(()))
         shape = torch.broadcast_shapes(logs.shape[:-1], value.shape)
         logs = logs.expand(*shape, self.count)
         chosen = torch.nn.functional.one_hot(value.long().expand(shape), self.count).bool()
@@ -236,3 +239,10 @@ class CategoricalMechanism(AbstractDrawnMechanism):
         )
         below = -torch.logaddexp(-free, -top.expand_as(free))
         return torch.where(chosen, top, below) - logs
+
+
+def _pick(table: Tensor, index: Tensor) -> Tensor:
+    """Entries of the last axis of ``(*shape, entry)`` at ``(*shape)``, broadcast."""
+    shape = torch.broadcast_shapes(table.shape[:-1], index.shape)
+    table = table.expand(*shape, table.shape[-1])
+    return table.gather(-1, index.expand(shape).unsqueeze(-1)).squeeze(-1)

@@ -1,6 +1,6 @@
 """Causal questions about rows of a catalogue: abduction, action, prediction.
 
-Axes are ``(sample, row)``. A complete row of continuous variables fixes its noise exactly;
+Axes are ``(sample, row)``; the sample axis has length 1 where all draws agree. A complete row of continuous variables fixes its noise exactly;
 discrete values and missing ones leave it a law, from which draws are taken.
 """
 
@@ -115,15 +115,12 @@ class TabularEngine:
 
         Arguments:
             table: A catalogue, or columns by name.
-            num_samples: Draws per row; one is enough, and taken, where nothing is random.
+            num_samples: Draws per row.
             generator: Source of all randomness; seed 0 when left out.
         """
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         values = encode(self.bundle.spec, self.scm.variables, _catalogue(table))
-        random = any(isinstance(m, AbstractDrawnMechanism) for m in self.scm.mechanisms.values())
-        holes = any(bool(value.isnan().any()) for value in values.values())
-        count = num_samples if random or holes else 1
-        drawn, confidence = complete_rows(self.scm, values, count, generator)
+        drawn, confidence = complete_rows(self.scm, values, num_samples, generator)
         quality = (confidence < _LOW_CONFIDENCE).long() * int(QualityFlag.LOW_CONFIDENCE)
         quality |= self._outside(values) * int(QualityFlag.OUT_OF_DISTRIBUTION)
         return TabularPosterior(drawn, confidence, quality)
@@ -134,8 +131,15 @@ class TabularEngine:
         """The draws inverted to exogenous noise; arguments as of :meth:`infer`."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         posterior = self.infer(table, num_samples, generator)
+        # A discrete value leaves its noise a law: as many draws as were asked for.
+        values = {
+            name: posterior.values[name].expand(num_samples, -1)
+            if isinstance(mechanism, AbstractDrawnMechanism)
+            else posterior.values[name]
+            for name, mechanism in self.scm.mechanisms.items()
+        }
         with torch.no_grad():
-            return TabularAbduction(posterior, self.scm.abduct(posterior.values, generator))
+            return TabularAbduction(posterior, self.scm.abduct(values, generator))
 
     # -- step 2: action -----------------------------------------------------------------------
 
@@ -179,7 +183,9 @@ class TabularEngine:
         factual = abduction.posterior.values
         names = self.check_hold(actions, hold)
         values = self.scm.predict(abduction.noise, factual, actions, names, strict=False)
-        possible = torch.stack([~value.isnan() for value in values.values()]).all(0)
+        possible = torch.stack(
+            torch.broadcast_tensors(*(~value.isnan() for value in values.values()))
+        ).all(0)
         if bool((possible.double().mean(0) < 0.5).any()):
             # Most draws speak against the question: say why.
             self.scm.predict(abduction.noise, factual, actions, names)

@@ -35,8 +35,9 @@ def complete_rows(
         generator: Source of randomness.
 
     Returns:
-        Values of every variable, each ``(count, row)``, and the effective share of the draws,
-        ``(row,)``, which is 1 for a row without missing values.
+        Values of every variable, ``(count, row)`` where some are missing and ``(1, row)`` where
+        none is, and the effective share of the draws, ``(row,)``, which is 1 for a row without
+        missing values.
     """
     rows = next(iter(values.values())).shape[0]
     state: dict[str, Tensor] = {}
@@ -45,7 +46,7 @@ def complete_rows(
     open_rows = torch.zeros(rows, dtype=torch.bool)
     for name, mechanism in scm.mechanisms.items():
         parents = {parent: state[parent] for parent in scm.graph.parents(name)}
-        value = values[name].expand(count, rows)
+        value = values[name].unsqueeze(0)
         hole = values[name].isnan()
         if bool(open_rows.any()):
             index = torch.nonzero(open_rows & ~hole)[:, 0]
@@ -55,7 +56,8 @@ def complete_rows(
             index = torch.nonzero(hole)[:, 0]
             some = {parent: v[:, index] for parent, v in parents.items()}
             noise = mechanism.sample_noise((count, len(index)), generator)
-            value = value.clone()
+            value = value.repeat(count, 1)
+            # Where no cause is drawn, the parents have one sample and the noise has many.
             value[:, index] = mechanism.assign(noise, some)
             open_rows = open_rows | hole
         state[name] = value
@@ -67,7 +69,7 @@ def complete_rows(
     index = torch.nonzero(open_rows)[:, 0]
     chosen = _systematic(shares[:, index], generator)
     state = {
-        name: _resampled(value, index, chosen) if bool(values[name].isnan().any()) else value
+        name: value if value.shape[0] == 1 else _resampled(value, index, chosen)
         for name, value in state.items()
     }
     return state, confidence.clamp(max=1.0)

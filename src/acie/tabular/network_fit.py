@@ -129,7 +129,7 @@ def fit_spline(
     fitted: Rows,
     checked: Rows,
     generator: torch.Generator,
-    steps: int = 1500,
+    steps: int = 1200,
 ) -> FlowMechanism:
     """A conditional spline flow by maximum likelihood; arguments as of ``fit_network``."""
     flow = _seeded(
