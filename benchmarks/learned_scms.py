@@ -18,10 +18,10 @@ import time
 
 import numpy as np
 import torch
-from causal_models import ACTED, PARENTS, PUBLISHED, SEEDS, draw_noise, solve
 
 from acie.io import Catalogue
 from acie.tabular import FitConfig, GraphSpec, TabularEngine, fit
+from causal_models import ACTED, PARENTS, PUBLISHED, SEEDS, draw_noise, solve
 
 TEST, EFFECT = 2_500, 10_000
 
@@ -116,7 +116,7 @@ def spread(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=",".join(PARENTS), help="names, separated by commas")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="number of the paper's seeds")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the seeds")
     parser.add_argument("--rows", type=int, default=25_000)
     parser.add_argument("--mechanism", default="auto", choices=("auto", "additive", "spline"))
     parser.add_argument("--json", action="store_true")

@@ -97,12 +97,12 @@ def refuse_value(
     wrong = ~allowed(variable, value, bounds)
     if not bool(wrong.any()):
         return
-    variable.check(value, remedy=remedy)
     first = float(value[wrong].flatten()[0])
     if variable.values:
         *most, last = variable.categories or (f"{level:g}" for level in variable.values)
         expected = f"{', '.join(most)} or {last}"
         raise OutsideSupport(variable.name, expected=expected, found=f"{first:g}", remedy=remedy)
+    variable.check(value, remedy=remedy)
     low, high = (
         float(torch.as_tensor(bound).expand(value.shape)[wrong].flatten()[0]) for bound in bounds
     )

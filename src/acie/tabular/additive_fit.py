@@ -12,7 +12,7 @@ from acie.variables import Variable
 
 #: Standard deviation of the prior of the spline's numbers: shapes far from normal are allowed.
 _SHAPE_PRIOR = 3.0
-_STEPS = 60
+_STEPS = 40
 
 
 def fit_additive_kernel(
@@ -60,6 +60,7 @@ def fit_additive_network(
     fitted: Rows,
     checked: Rows,
     generator: torch.Generator,
+    steps: int = 3000,
 ) -> LearnedAdditiveMechanism:
     """Additive noise around a network, by least squares and then the law of the noise.
 
@@ -69,13 +70,15 @@ def fit_additive_network(
         fitted: Rows to learn from, double.
         checked: Rows that choose the state of the network.
         generator: Source of randomness.
+        steps: Largest number of gradient steps.
     """
     mean, std = _moments(variable, fitted)
 
     def scale(value: Tensor) -> Tensor:
         return (variable.forward(value) - mean) / std
 
-    location = fit_network(parents, fitted, checked, scale, generator).requires_grad_(False)
+    location = fit_network(parents, fitted, checked, scale, generator, steps)
+    location.requires_grad_(False)
     mechanism = LearnedAdditiveMechanism(location, variable.transform).double()
     # The checked rows have not been fitted, so their residuals are not too small.
     residual = torch.cat(
@@ -153,7 +156,7 @@ def _fit_weights(
     for parameters, count in ((law, _STEPS), ([*law, change], 2 * _STEPS)):
         optimiser = torch.optim.LBFGS(
             parameters, max_iter=count, history_size=20, line_search_fn="strong_wolfe",
-            tolerance_grad=1e-6, tolerance_change=1e-8,
+            tolerance_grad=1e-6, tolerance_change=1e-7,
         )  # fmt: skip
         optimiser.step(loss)
     return (start + spread * change).detach(), spread * torch.exp(log_spread.detach())

@@ -1,7 +1,8 @@
 """Causal questions about rows of a catalogue: abduction, action, prediction.
 
-Axes are ``(sample, row)``; the sample axis has length 1 where all draws agree. A complete row of continuous variables fixes its noise exactly;
-discrete values and missing ones leave it a law, from which draws are taken.
+Axes are ``(sample, row)``; the sample axis has length 1 where all draws agree. A complete row of
+continuous variables fixes its noise exactly; discrete values and missing ones leave it a law, from
+which draws are taken.
 """
 
 __all__ = ["TabularAbduction", "TabularEngine", "TabularPosterior", "TabularResult"]
@@ -131,15 +132,16 @@ class TabularEngine:
         """The draws inverted to exogenous noise; arguments as of :meth:`infer`."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         posterior = self.infer(table, num_samples, generator)
-        # A discrete value leaves its noise a law: as many draws as were asked for.
-        values = {
-            name: posterior.values[name].expand(num_samples, -1)
-            if isinstance(mechanism, AbstractDrawnMechanism)
-            else posterior.values[name]
-            for name, mechanism in self.scm.mechanisms.items()
-        }
+        values = posterior.values
         with torch.no_grad():
-            return TabularAbduction(posterior, self.scm.abduct(values, generator))
+            noise = self.scm.abduct(values, generator)
+            for name, mechanism in self.scm.mechanisms.items():
+                if isinstance(mechanism, AbstractDrawnMechanism):
+                    # A discrete value leaves its noise a law: as many draws as were asked for.
+                    value = values[name].expand(num_samples, -1)
+                    parents = {parent: values[parent] for parent in self.scm.graph.parents(name)}
+                    noise[name] = mechanism.abduct(value, parents, generator)
+        return TabularAbduction(posterior, noise)
 
     # -- step 2: action -----------------------------------------------------------------------
 

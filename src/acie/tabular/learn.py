@@ -29,6 +29,8 @@ from acie.tabular.spec import GraphSpec
 from acie.variables import Variable
 
 _PARTS = ("train", "validation", "test")
+#: These settle in fewer steps than a location does.
+_SPLINE_STEPS, _TABLE_STEPS = 1200, 1000
 #: Networks of the kernel's own model class need to be better by as many standard errors, models
 #: of a wider class by twice as many.
 _LOCATION_MARGIN, _CLASS_MARGIN = 1.0, 2.0
@@ -44,6 +46,7 @@ class FitConfig:
         test: Share of the rows that only measure.
         min_rows: A mechanism is refused when fewer rows are complete.
         max_rows: At most as many rows train one mechanism.
+        steps: Largest number of gradient steps of a network; fewer are taken where few suffice.
     """
 
     seed: int = 0
@@ -51,6 +54,7 @@ class FitConfig:
     test: float = 0.1
     min_rows: int = 100
     max_rows: int = 100_000
+    steps: int = 3000
 
     def __post_init__(self) -> None:
         if not (self.validation > 0 and self.test > 0 and self.validation + self.test < 1):
@@ -100,6 +104,7 @@ def fit(
         chosen, candidates = _learn_one(
             spec.variables[name].mechanism, variables[name],
             tuple(variables[p] for p in variables[name].parents), rows, seeds.generator(name),
+            config.steps,
         )  # fmt: skip
         mechanisms[name] = candidates[chosen]
         report[name] = {
@@ -165,23 +170,26 @@ def _learn_one(
     parents: tuple[Variable, ...],
     rows: Mapping[str, Rows],
     generator: torch.Generator,
+    steps: int,
 ) -> tuple[str, dict[str, AbstractMechanism]]:
     """Name of the chosen candidate, and all candidates."""
     fitted, checked = rows["train"], rows["validation"]
     if variable.kind != "continuous":
-        return _learn_discrete(wanted, variable, parents, fitted, checked, generator)
+        return _learn_discrete(wanted, variable, parents, fitted, checked, generator, steps)
     candidates: dict[str, AbstractMechanism] = {}
     chosen = ""
     if wanted != "spline":
         candidates["additive"] = fit_additive_kernel(variable, parents, fitted, generator)
         if parents:
-            network = fit_additive_network(variable, parents, fitted, checked, generator)
+            network = fit_additive_network(variable, parents, fitted, checked, generator, steps)
             scores = [_score(m, checked) for m in (candidates["additive"], network)]
             if select(scores, _LOCATION_MARGIN):
                 candidates["additive"] = network
         chosen = "additive"
     if wanted == "spline" or (wanted == "auto" and parents):
-        candidates["spline"] = fit_spline(variable, parents, fitted, checked, generator)
+        candidates["spline"] = fit_spline(
+            variable, parents, fitted, checked, generator, min(steps, _SPLINE_STEPS)
+        )
         scores = [_score(mechanism, checked) for mechanism in candidates.values()]
         chosen = list(candidates)[select(scores, _CLASS_MARGIN)]
     return chosen, candidates
@@ -194,6 +202,7 @@ def _learn_discrete(
     fitted: Rows,
     checked: Rows,
     generator: torch.Generator,
+    steps: int,
 ) -> tuple[str, dict[str, AbstractMechanism]]:
     kinds = {"logistic": (), "network": (64, 64)}
     if wanted != "auto":
@@ -202,7 +211,10 @@ def _learn_discrete(
         kinds.pop("network")
     candidates = {
         kind: _discrete(
-            variable, fit_probabilities(variable, parents, fitted, checked, generator, hidden)
+            variable,
+            fit_probabilities(
+                variable, parents, fitted, checked, generator, hidden, min(steps, _TABLE_STEPS)
+            ),
         )
         for kind, hidden in kinds.items()
     }

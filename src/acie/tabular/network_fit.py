@@ -46,7 +46,7 @@ def train(
     fitted: Rows,
     checked: Rows,
     generator: torch.Generator,
-    steps: int = 3000,
+    steps: int,
     rate: float = 1e-2,
     batch: int = 1000,
 ) -> nn.Module:
@@ -99,7 +99,7 @@ def fit_network(
     checked: Rows,
     scaled: Callable[[Tensor], Tensor],
     generator: torch.Generator,
-    steps: int = 3000,
+    steps: int,
 ) -> NetworkLocation:
     """A network location by least squares.
 
@@ -129,7 +129,7 @@ def fit_spline(
     fitted: Rows,
     checked: Rows,
     generator: torch.Generator,
-    steps: int = 1200,
+    steps: int,
 ) -> FlowMechanism:
     """A conditional spline flow by maximum likelihood; arguments as of ``fit_network``."""
     flow = _seeded(
@@ -150,8 +150,8 @@ def fit_probabilities(
     fitted: Rows,
     checked: Rows,
     generator: torch.Generator,
-    hidden: tuple[int, ...] = (),
-    steps: int = 1500,
+    hidden: tuple[int, ...],
+    steps: int,
 ) -> LearnedProbabilities:
     """Probabilities of the values of a discrete variable, by maximum likelihood."""
     count = len(variable.values)
