@@ -95,8 +95,8 @@ def test_the_wider_class_is_chosen_where_it_is_needed_and_only_there():
 
 
 def test_the_same_seed_gives_the_same_model(columns):
-    spec = GraphSpec.parse({"variables": {"z": [], "lg_mass": {"parents": ["z"],
-                                                              "mechanism": "spline"}}})  # fmt: skip
+    facts = {"parents": ["z"], "mechanism": "spline"}
+    spec = GraphSpec.parse({"variables": {"z": [], "lg_mass": facts}})
     table = Catalogue({name: columns[name] for name in ("z", "lg_mass")})
     found = [fit(spec, table, FitConfig(seed=4, steps=200)) for _ in range(2)]
     one, two = (bundle.scm.state_dict() for bundle in found)

@@ -80,7 +80,6 @@ def fit_additive_network(
     location = fit_network(parents, fitted, checked, scale, generator, steps)
     location.requires_grad_(False)
     mechanism = LearnedAdditiveMechanism(location, variable.transform).double()
-    # The checked rows have not been fitted, so their residuals are not too small.
     residual = torch.cat(
         [scale(part.value) - location(part.causes, part.value) for part in (fitted, checked)]
     )
