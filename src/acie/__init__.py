@@ -21,7 +21,7 @@ __all__ = [
     "load",
 ]
 
-_LAZY = ("io", "physics", "simulation", "inference", "training")
+_LAZY = ("io", "physics", "simulation", "inference", "tabular", "training")
 
 
 def __getattr__(name: str) -> object:
@@ -33,12 +33,21 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'acie' has no attribute {name!r}")
 
 
-def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine":  # noqa: F821
+def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine | TabularEngine":  # noqa: F821
     """The engine of a trained model.
 
     Arguments:
         name_or_path: Name of a shipped model, ``latest``, or the folder of a bundle.
+
+    Returns:
+        An engine for spectra, or one for rows of a catalogue where ``acie fit`` made the bundle.
     """
+    from acie.manifest import bundle_kind
+
+    if bundle_kind(name_or_path) == "tabular":
+        from acie.tabular import TabularEngine
+
+        return TabularEngine.load(name_or_path)
     from acie.engine import CounterfactualEngine
 
     return CounterfactualEngine.load(name_or_path)

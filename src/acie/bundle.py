@@ -11,37 +11,28 @@
 
 __all__ = ["FORMAT_VERSION", "ModelBundle", "bundled_models"]
 
-import hashlib
-import json
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from acie.errors import ChecksumMismatch, IncompatibleBundle, UnknownModel
 from acie.inference import NeuralPosteriorEstimator
 from acie.inference.encoder import SpectrumEncoder
+from acie.manifest import (
+    FORMAT_VERSION,
+    bundled_models,
+    find_bundle,
+    read_manifest,
+    verify_files,
+    write_manifest,
+)
 from acie.physics import StellarPopulationModel, TemplateSet
 from acie.simulation import build_galaxy_scm
 
-#: Raised when the layout of the folder changes incompatibly.
-FORMAT_VERSION = 1
 _PARTS = ("templates", "encoder", "estimator")
+_FILES = tuple(f"{part}.safetensors" for part in _PARTS)
 _DEFAULT = "galaxy-v1"
-
-
-def bundled_models() -> dict[str, Path]:
-    """Names and folders of the models that ship inside the package."""
-    root = Path(str(resources.files("acie"))) / "models"
-    found = sorted(root.glob("*/manifest.json")) if root.is_dir() else []
-    return {path.parent.name: path.parent for path in found}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass
@@ -80,16 +71,11 @@ class ModelBundle:
                 {name: tensor.contiguous() for name, tensor in tensors.items()},
                 folder / f"{part}.safetensors",
             )
-        files = {f"{part}.safetensors": _sha256(folder / f"{part}.safetensors") for part in _PARTS}
-        self.digest = _digest_of(files)
         scm = build_galaxy_scm(StellarPopulationModel(self.templates))
-        manifest = {
-            "format": FORMAT_VERSION,
+        facts = {
             "name": self.name,
             "version": self.version,
             "acie_version": acie.__version__,
-            "digest": self.digest,
-            "files": files,
             "encoder": self.encoder.config,
             "estimator": self.estimator.config,
             "flux_unit": "1e-17 erg/s/cm2/AA",
@@ -102,7 +88,7 @@ class ModelBundle:
             "training": self.training,
             "metrics": self.metrics,
         }  # fmt: skip
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+        self.digest = write_manifest(folder, _FILES, facts)
         return folder
 
     @classmethod
@@ -114,27 +100,9 @@ class ModelBundle:
             IncompatibleBundle: Its format is another one, or its manifest cannot be read.
             ChecksumMismatch: A file is missing, truncated or changed.
         """
-        shipped = bundled_models()
-        name = _DEFAULT if str(name_or_path) in ("latest", "galaxy") else str(name_or_path)
-        folder = shipped.get(name, Path(name))
-        if not (folder / "manifest.json").is_file():
-            raise UnknownModel(
-                "model",
-                expected=f"one of {', '.join(shipped) or 'no shipped models'}, or a bundle folder",
-                found=str(name_or_path),
-                remedy="List the models with: acie models.",
-            )
-        manifest = _read_manifest(folder)
-        for file, digest in manifest["files"].items():
-            path = folder / file
-            found = _sha256(path) if path.is_file() else "no such file"
-            if found != digest:
-                raise ChecksumMismatch(
-                    f"{folder.name}/{file}",
-                    expected=f"SHA-256 {digest[:12]}...",
-                    found=found[:12],
-                    remedy="The file is truncated or was changed; fetch the bundle again.",
-                )
+        folder = find_bundle(name_or_path)
+        manifest = read_manifest(folder, _FILES)
+        verify_files(folder, manifest)
         tensors = {part: load_file(folder / f"{part}.safetensors") for part in _PARTS}
         return cls(
             name=manifest["name"],
@@ -148,31 +116,3 @@ class ModelBundle:
             version=manifest["version"],
             digest=manifest["digest"],
         )
-
-
-def _digest_of(files: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        known = {f"{part}.safetensors" for part in _PARTS}
-        if manifest["format"] != FORMAT_VERSION or set(manifest["files"]) != known:
-            raise ValueError(f"format {manifest['format']}")
-        consistent = _digest_of(manifest["files"]) == manifest["digest"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IncompatibleBundle(
-            f"{folder.name}/manifest.json",
-            expected=f"a manifest of format {FORMAT_VERSION}",
-            found=str(error) or type(error).__name__,
-            remedy="Use a bundle made by a compatible version of ACIE.",
-        ) from None
-    if not consistent:
-        raise ChecksumMismatch(
-            f"{folder.name}/manifest.json",
-            expected="a digest that matches the list of files",
-            found="another one",
-            remedy="The manifest was changed; fetch the bundle again.",
-        )
-    return manifest

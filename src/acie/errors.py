@@ -7,6 +7,7 @@ Every error says which argument is wrong, what was expected, what was found and 
     ├── DataError                   an observation or a catalogue cannot be used
     │   ├── ReaderNotFound          no reader recognises the file
     │   ├── MalformedSpectrum       wrong shape, no good pixel, NaN where a number is needed
+    │   ├── MalformedCatalogue      a table or a column of it cannot be used
     │   ├── UnitMismatch            units missing or not convertible
     │   └── MissingRedshift         the redshift is neither in the file nor given
     ├── CausalError                 a causal question that cannot be asked
@@ -38,6 +39,7 @@ __all__ = [
     "DataError",
     "IncompatibleBundle",
     "InferenceError",
+    "MalformedCatalogue",
     "MalformedSpectrum",
     "MissingRedshift",
     "NotFitted",
@@ -98,6 +100,10 @@ class ReaderNotFound(DataError):
 
 class MalformedSpectrum(DataError):
     """The arrays of a spectrum have the wrong shape or hold nothing usable."""
+
+
+class MalformedCatalogue(DataError):
+    """A catalogue, or one of its columns, cannot be used."""
 
 
 class UnitMismatch(DataError):

@@ -29,8 +29,11 @@ class Variable:
         description: One sentence for people.
         parents: Names of the direct causes.
         source: Where the mechanism comes from.
-        kind: ``continuous`` or ``binary``.
+        kind: ``continuous``, ``binary``, ``ordinal`` (ordered numbers) or ``categorical``
+            (codes 0, 1, ... of the categories).
         intervenable: Whether users may act on it.
+        levels: Values of an ordinal variable, ascending.
+        categories: Labels of a categorical variable; its values are their positions.
     """
 
     name: str
@@ -41,8 +44,17 @@ class Variable:
     description: str = ""
     parents: tuple[str, ...] = ()
     source: str = ""
-    kind: Literal["continuous", "binary"] = "continuous"
+    kind: Literal["continuous", "binary", "ordinal", "categorical"] = "continuous"
     intervenable: bool = True
+    levels: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values of a variable that is not continuous, ascending; empty when it is."""
+        if self.kind == "binary":
+            return (0.0, 1.0)
+        return self.levels or tuple(float(code) for code in range(len(self.categories)))
 
     def forward(self, value: Tensor) -> Tensor:
         """Physical value to the natural scale, any shape."""

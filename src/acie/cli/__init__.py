@@ -1,4 +1,4 @@
-"""The command line: ``acie infer | effect | explain | simulate | train | evaluate | ...``."""
+"""The command line: ``acie infer | effect | explain | fit | simulate | train | ...``."""
 
 __all__ = ["main"]
 
@@ -33,7 +33,10 @@ def _redshift(text: str) -> float:
 
 @app.command()
 def infer(
-    files: Annotated[list[str], typer.Argument(help="Spectra: SDSS, BOSS, DESI, FITS, tables.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Spectra (SDSS, BOSS, DESI, FITS, tables), or catalogues."),
+    ],
     do: Annotated[
         list[str] | None,
         typer.Option("--do", metavar="EXPR", help="stellar_mass*=1.5, dust_av=0, age-=1, ..."),
@@ -171,6 +174,25 @@ def explain(
 
 
 @app.command()
+def fit(
+    graph: Annotated[Path, typer.Option(help="YAML file: variables, their causes and kinds.")],
+    data: Annotated[Path, typer.Option(help="Catalogue: CSV, ECSV, FITS or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    name: Annotated[str, typer.Option(help="Name of the model; else that of the graph.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Learn a causal model of a catalogue from your own graph.
+
+    Example: acie fit --graph graph.yaml --data catalogue.parquet --out my-model,
+    then acie infer catalogue.parquet --model my-model --do "mass*=1.5"
+    """
+    from acie.cli.fit import run
+
+    raise typer.Exit(run(graph, data, out, name, seed, json_output))
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder of the shards.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of galaxies.")] = 1000,
@@ -238,18 +260,15 @@ def evaluate(
 
 
 @app.command()
-def models() -> None:
+def models(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Also these bundles, such as those of acie fit.")
+    ] = None,
+) -> None:
     """List the models that ship with this installation."""
-    from acie.bundle import ModelBundle, bundled_models
-    from acie.cli.output import table
+    from acie.cli.models import run
 
-    rows = []
-    for name, folder in bundled_models().items():
-        bundle = ModelBundle.load(folder)
-        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-        simulations = bundle.training.get("simulations", "?")
-        rows.append((name, bundle.version, bundle.digest[:12], f"{size:.1f} MB", str(simulations)))
-    table("Models", ("name", "version", "digest", "size", "simulations"), rows)
+    run(folders or [])
 
 
 @app.command()

@@ -35,8 +35,13 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     """Answer every file; returns 0 when all are answered and 1 when some failed."""
     import acie
     from acie.cli.output import make_folder, state_table
+    from acie.manifest import bundle_kind
     from acie.redshift import RedshiftScanner
 
+    if bundle_kind(options.model) == "tabular":
+        from acie.cli.catalogue import run as run_catalogue
+
+        return run_catalogue(_expand(files), options)
     engine = acie.load(options.model)
     scanner = RedshiftScanner(engine.bundle.encoder)
     # A question that cannot be asked is refused once, before any file is read.

@@ -4,21 +4,27 @@
 """
 
 __all__ = [
+    "Catalogue",
     "identify",
     "read",
+    "read_catalogue",
     "read_desi",
     "reader",
     "rebin",
+    "same_unit",
+    "write_catalogue",
     "write_observation",
 ]
 
 from acie.io import images as _images
 from acie.io import sdss as _sdss
 from acie.io import tables as _tables
+from acie.io.catalogues import Catalogue, read_catalogue, write_catalogue
 from acie.io.desi import read_desi
 from acie.io.rebin import rebin
 from acie.io.registry import identify, read, reader
 from acie.io.results import write_observation
+from acie.io.units import same_unit
 
 # Importing these modules registered their readers; nothing else of them is public.
 del _images, _sdss, _tables

@@ -1,6 +1,6 @@
 """Which reader reads which file: decided by content, never by the name of the file."""
 
-__all__ = ["ReadOptions", "Source", "identify", "read", "reader"]
+__all__ = ["ReadOptions", "Source", "identify", "open_source", "read", "reader"]
 
 import warnings
 from collections.abc import Callable
@@ -116,7 +116,13 @@ def reader(
     return register
 
 
-def _source(path: str | Path) -> Source:
+def open_source(path: str | Path) -> Source:
+    """The file with its first bytes.
+
+    Raises:
+        ReaderNotFound: There is no such file, or it cannot be read.
+        MalformedSpectrum: It is empty.
+    """
     path = Path(path)
     if not path.is_file():
         kind = "a directory" if path.is_dir() else "no such file"
@@ -195,7 +201,7 @@ def identify(path: str | Path) -> str:
         ReaderNotFound: No reader recognises the file, or there is no such file.
         MalformedSpectrum: The file is damaged.
     """
-    source = _source(path)
+    source = open_source(path)
     return _guarded(source.path, lambda: _find(source)).label
 
 
@@ -236,7 +242,7 @@ def read(
             found=repr(medium),
             remedy="Leave it out for vacuum wavelengths.",
         )
-    source = _source(path)
+    source = open_source(path)
     options = ReadOptions(redshift, flux_unit, wave_unit, medium)
 
     def action() -> Observation:

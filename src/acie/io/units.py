@@ -1,6 +1,6 @@
 """Units of files: read as they are written, converted to those of ACIE, refused otherwise."""
 
-__all__ = ["flux_factor", "flux_to_f_lambda", "parse_unit", "to_angstrom"]
+__all__ = ["flux_factor", "flux_to_f_lambda", "parse_unit", "same_unit", "to_angstrom"]
 
 import re
 import warnings
@@ -61,6 +61,22 @@ def parse_unit(text: str | u.UnitBase, argument: str = "unit") -> u.UnitBase:
             found=repr(str(text)),
             remedy=_WAVE_REMEDY if "wave" in argument else _FLUX_REMEDY,
         ) from error
+
+
+def same_unit(one: str, other: str) -> bool:
+    """Whether two units are the same, however they are written.
+
+    Example:
+        >>> same_unit("solMass", "Msun")
+        True
+    """
+    if one.strip() == other.strip():
+        return True
+    try:
+        return bool(u.Unit(one) == u.Unit(other))
+    except ValueError:
+        # Units that astropy does not know are compared as text.
+        return False
 
 
 def _refuse(argument: str, expected: str, unit: object, remedy: str) -> UnitMismatch:

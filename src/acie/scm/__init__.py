@@ -4,9 +4,11 @@ Torch only, and no astronomy: bring your own variables and mechanisms.
 """
 
 __all__ = [
+    "AbstractDrawnMechanism",
     "AbstractInvertibleMechanism",
     "AbstractMechanism",
     "AdditiveNoiseMechanism",
+    "CategoricalMechanism",
     "CausalGraph",
     "CounterfactualQuery",
     "DeterministicMechanism",
@@ -15,8 +17,13 @@ __all__ = [
     "FlowMechanism",
     "Intervention",
     "InterventionalQuery",
+    "KernelLocation",
+    "LearnedAdditiveMechanism",
+    "LearnedProbabilities",
     "MonotoneMechanism",
+    "NetworkLocation",
     "ObservationalQuery",
+    "OrdinalMechanism",
     "Policy",
     "PostNonlinearMechanism",
     "Replace",
@@ -36,7 +43,15 @@ from acie.scm.flow_mechanism import FlowMechanism
 from acie.scm.graph import CausalGraph
 from acie.scm.interventions import Do, Intervention, Policy, Replace, Scale, Shift
 from acie.scm.language import describe, parse_interventions
+from acie.scm.learned_locations import KernelLocation, NetworkLocation
+from acie.scm.learned_mechanisms import (
+    CategoricalMechanism,
+    LearnedAdditiveMechanism,
+    LearnedProbabilities,
+    OrdinalMechanism,
+)
 from acie.scm.mechanisms import (
+    AbstractDrawnMechanism,
     AbstractInvertibleMechanism,
     AbstractMechanism,
     AdditiveNoiseMechanism,

@@ -77,8 +77,9 @@ def allowed(variable: Variable, value: Tensor, bounds: tuple[Bound, Bound]) -> T
     # Rounding of a value that was computed from its own bound is not an offence.
     slack = 1e-9 * value.abs()
     inside = inside & (value >= bounds[0] - slack) & (value <= bounds[1] + slack)
-    if variable.kind == "binary":
-        inside = inside & ((value == 0) | (value == 1))
+    if variable.values:
+        known = torch.tensor(variable.values, dtype=value.dtype, device=value.device)
+        inside = inside & (value.unsqueeze(-1) == known).any(-1)
     return inside
 
 
@@ -96,10 +97,12 @@ def refuse_value(
     wrong = ~allowed(variable, value, bounds)
     if not bool(wrong.any()):
         return
-    variable.check(value, remedy=remedy)
     first = float(value[wrong].flatten()[0])
-    if variable.kind == "binary":
-        raise OutsideSupport(variable.name, expected="0 or 1", found=f"{first:g}", remedy=remedy)
+    if variable.values:
+        *most, last = variable.categories or (f"{level:g}" for level in variable.values)
+        expected = f"{', '.join(most)} or {last}"
+        raise OutsideSupport(variable.name, expected=expected, found=f"{first:g}", remedy=remedy)
+    variable.check(value, remedy=remedy)
     low, high = (
         float(torch.as_tensor(bound).expand(value.shape)[wrong].flatten()[0]) for bound in bounds
     )

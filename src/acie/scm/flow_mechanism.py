@@ -1,6 +1,10 @@
-r"""A learned invertible mechanism: a conditional monotone spline."""
+r"""Learned monotone splines: a conditional mechanism, and the shape of a noise law.
 
-__all__ = ["FlowMechanism"]
+This is one of the two files that may import zuko. Importing it switches torch's validation of
+distributions off for the whole process; the state found before the import is restored.
+"""
+
+__all__ = ["FlowMechanism", "SplineShape"]
 
 import math
 from collections.abc import Sequence
@@ -8,13 +12,59 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
+from acie.scm.features import ParentFeatures, perceptron
 from acie.scm.mechanisms import AbstractInvertibleMechanism, Bound, Parents
 from acie.scm.noise import NormalNoise
 from acie.variables import Variable
 
 if TYPE_CHECKING:
     from zuko.transforms import MonotonicRQSTransform
+
+
+def _spline(
+    widths: Tensor, heights: Tensor, slopes: Tensor, bound: float
+) -> "MonotonicRQSTransform":
+    # Imported when needed, so that models without a spline do not pay for it.
+    validation = Distribution._validate_args
+    from zuko.transforms import MonotonicRQSTransform
+
+    Distribution.set_default_validate_args(validation)
+    return MonotonicRQSTransform(widths, heights, slopes, bound=bound)
+
+
+class SplineShape(nn.Module):
+    r"""A monotone spline that turns standard normal noise into noise of another law.
+
+    Starts at the identity, and is the identity beyond ``bound``.
+
+    References:
+        Durkan et al. 2019, NeurIPS 32, equation 4.
+
+    Arguments:
+        bins: Number of spline segments.
+        bound: Half-width of the spline.
+    """
+
+    def __init__(self, bins: int = 12, bound: float = 6.0) -> None:
+        super().__init__()
+        self.bins, self.bound = bins, bound
+        self.shape = nn.Parameter(torch.zeros(3 * bins - 1))
+
+    def _transform(self, like: Tensor) -> "MonotonicRQSTransform":
+        pieces = self.shape.to(like.dtype).split([self.bins, self.bins, self.bins - 1])
+        return _spline(*pieces, self.bound)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Standard normal noise to shaped noise, any shape."""
+        return self._transform(noise)(noise)
+
+    def invert(self, shaped: Tensor) -> tuple[Tensor, Tensor]:
+        """The standard normal noise, and the log of ``d noise / d shaped``, same shapes."""
+        transform = self._transform(shaped)
+        noise = transform.inv(shaped)
+        return noise, -transform.log_abs_det_jacobian(noise, shaped)
 
 
 class FlowMechanism(AbstractInvertibleMechanism):
@@ -46,24 +96,14 @@ class FlowMechanism(AbstractInvertibleMechanism):
         bound: float = 5.0,
     ) -> None:
         super().__init__()
-        self.parents = tuple(parents)
         self.bins, self.bound = bins, bound
         self.noise_law = NormalNoise()
         self._natural = Variable("value", transform=transform)
-        count = len(self.parents)
-        self.register_buffer("input_mean", torch.zeros(max(count, 1)))
-        self.register_buffer("input_std", torch.ones(max(count, 1)))
+        self.features = ParentFeatures(parents)
         self.register_buffer("output_mean", torch.zeros(()))
         self.register_buffer("output_std", torch.ones(()))
         # Without parents, the input is a constant.
-        widths = [max(count, 1), *hidden]
-        layers: list[nn.Module] = []
-        for i, o in zip(widths, widths[1:], strict=False):
-            layers += [nn.Linear(i, o), nn.SiLU()]
-        self.network = nn.Sequential(*layers, nn.Linear(widths[-1], 3 * bins + 1))
-        # Starting at the identity makes the first step of training well scaled.
-        nn.init.zeros_(self.network[-1].weight)
-        nn.init.zeros_(self.network[-1].bias)
+        self.network = perceptron(self.features.size, hidden, 3 * bins + 1)
 
     @torch.no_grad()
     def standardise(self, value: Tensor, parents: Parents) -> "FlowMechanism":
@@ -76,28 +116,21 @@ class FlowMechanism(AbstractInvertibleMechanism):
         natural = self._natural.forward(value)
         self.output_mean.copy_(natural.mean())
         self.output_std.copy_(natural.std().clamp_min(1e-12))
-        for i, variable in enumerate(self.parents):
-            scaled = variable.forward(parents[variable.name])
-            self.input_mean[i] = scaled.mean()
-            self.input_std[i] = scaled.std().clamp_min(1e-12)
+        self.features.standardise(parents)
         return self
 
     def _condition(
         self, like: Tensor, parents: Parents
     ) -> tuple[Tensor, Tensor, "MonotonicRQSTransform"]:
-        # Importing zuko switches off the validation of torch's distributions for the whole
-        # process, so only models with a flow pay for it.
-        from zuko.transforms import MonotonicRQSTransform
-
-        scaled = [variable.forward(parents[variable.name]) for variable in self.parents]
-        columns = torch.broadcast_tensors(like, *(scaled or [torch.zeros_like(like)]))[1:]
-        inputs = torch.stack(columns, dim=-1).to(self.input_mean.dtype)
-        parameters = self.network((inputs - self.input_mean) / self.input_std).to(like.dtype)
+        dtype = self.output_mean.dtype
+        # The shape is that of the parents, which may have fewer samples than the noise.
+        inputs = self.features(parents, like.new_zeros((), dtype=dtype))
+        parameters = self.network(inputs).to(like.dtype)
         location, log_scale, *_ = parameters.unbind(-1)
         widths, heights, slopes = parameters[..., 2:].split(
             [self.bins, self.bins, self.bins - 1], dim=-1
         )
-        spline = MonotonicRQSTransform(widths, heights, slopes, bound=self.bound)
+        spline = _spline(widths, heights, slopes, self.bound)
         # A soft limit keeps an untrained corner of the inputs from collapsing the scale.
         scale = torch.exp(5.0 * torch.tanh(log_scale / 5.0))
         mean, std = self.output_mean.to(like.dtype), self.output_std.to(like.dtype)

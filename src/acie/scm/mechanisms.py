@@ -6,6 +6,7 @@ standard normal. Parameters are numbers, tensors, modules or functions of the pa
 """
 
 __all__ = [
+    "AbstractDrawnMechanism",
     "AbstractInvertibleMechanism",
     "AbstractMechanism",
     "AdditiveNoiseMechanism",
@@ -91,6 +92,20 @@ class AbstractInvertibleMechanism(AbstractMechanism):
     @abstractmethod
     def support(self, parents: Parents) -> tuple[Bound, Bound]:
         """Smallest and largest physical value for these parents; may be infinite."""
+
+
+class AbstractDrawnMechanism(AbstractMechanism):
+    """A discrete mechanism: its value leaves its noise a set, in which abduction draws."""
+
+    @abstractmethod
+    def abduct(
+        self, value: Tensor, parents: Parents, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """A draw of the noise given the value; ``assign`` returns the value."""
+
+    @abstractmethod
+    def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
+        """Log-probability of the value given the parents, same shape."""
 
 
 class AdditiveNoiseMechanism(AbstractInvertibleMechanism):

@@ -19,7 +19,11 @@ from acie.scm.checks import UNBOUNDED, Bound, Family, allowed, missing, refuse_n
 from acie.scm.graph import CausalGraph
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import describe, parse_interventions
-from acie.scm.mechanisms import AbstractInvertibleMechanism, AbstractMechanism
+from acie.scm.mechanisms import (
+    AbstractDrawnMechanism,
+    AbstractInvertibleMechanism,
+    AbstractMechanism,
+)
 from acie.scm.simple_mechanisms import (
     DeterministicMechanism,
     ExogenousMechanism,
@@ -177,10 +181,10 @@ class StructuralCausalModel(nn.Module):
         return total
 
     def abduct(self, values: State, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The noise behind the values: exact, or drawn in its interval for thresholds.
+        """The noise behind the values: exact, or drawn from what a discrete value leaves.
 
         Raises:
-            NotInvertible: A mechanism that is neither invertible nor a threshold.
+            NotInvertible: A mechanism that is neither invertible nor discrete.
             OutsideSupport: A value that its mechanism cannot produce.
         """
         state = self.complete(values)
@@ -388,12 +392,12 @@ class StructuralCausalModel(nn.Module):
         generator: torch.Generator | None,
     ) -> Tensor:
         parents = self._parents(name, state)
-        if isinstance(mechanism, ThresholdMechanism):
+        if isinstance(mechanism, AbstractDrawnMechanism):
             return mechanism.abduct(state[name], parents, generator)
         if not isinstance(mechanism, AbstractInvertibleMechanism):
             raise NotInvertible(
                 name,
-                expected="an invertible mechanism or a threshold",
+                expected="an invertible mechanism or a discrete one",
                 found=type(mechanism).__name__,
             )
         noise = mechanism.invert(state[name], parents)

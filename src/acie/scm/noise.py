@@ -1,6 +1,6 @@
 """Laws of exogenous noise."""
 
-__all__ = ["AbstractNoise", "NormalNoise", "UniformNoise"]
+__all__ = ["AbstractNoise", "GumbelNoise", "NormalNoise", "UniformNoise"]
 
 import math
 from abc import ABC, abstractmethod
@@ -93,3 +93,30 @@ class UniformNoise(AbstractNoise):
     def support(self) -> tuple[float, float]:
         """The two bounds."""
         return self.low, self.high
+
+
+@dataclass(frozen=True)
+class GumbelNoise(AbstractNoise):
+    """The standard Gumbel law of maxima."""
+
+    def sample(
+        self,
+        shape: Sequence[int],
+        *,
+        generator: torch.Generator | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Tensor:
+        """Independent draws, shape ``shape``."""
+        unit = torch.rand(tuple(shape), generator=generator, dtype=dtype, device=device)
+        # Zero is drawn once in 2^53, or 2^24, and has no logarithm.
+        return -(-unit.clamp_min(torch.finfo(dtype).tiny).log()).log()
+
+    def log_prob(self, noise: Tensor) -> Tensor:
+        """Log-density at ``noise``, same shape."""
+        return -noise - torch.exp(-noise)
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """The real line."""
+        return -math.inf, math.inf

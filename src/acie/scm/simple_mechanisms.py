@@ -7,11 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from acie.scm.mechanisms import AbstractMechanism, Parameter, Parents, evaluate
+from acie.scm.mechanisms import (
+    AbstractDrawnMechanism,
+    AbstractMechanism,
+    Parameter,
+    Parents,
+    evaluate,
+)
 from acie.scm.noise import UniformNoise
 
 
-class ThresholdMechanism(AbstractMechanism):
+class ThresholdMechanism(AbstractDrawnMechanism):
     r"""A binary variable, :math:`v = 1` where :math:`u < p(\mathrm{pa})`, with uniform noise.
 
     A binary value does not determine its noise, only an interval; abduction draws in it. The
