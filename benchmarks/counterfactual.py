@@ -1,4 +1,7 @@
-"""Latency of one counterfactual query and throughput of a batch, spectra included."""
+"""Latency of one counterfactual query and throughput of a batch, spectra included.
+
+The process keeps its freed memory, as the command line does.
+"""
 
 import argparse
 import json
@@ -8,9 +11,11 @@ import torch
 
 import acie
 from acie.simulation import Simulator, SurveyConfig
+from acie.threads import keep_freed_memory
 
 
 def run(model: str, repeats: int) -> dict[str, float]:
+    keep_freed_memory()
     engine = acie.load(model)
     simulator = Simulator(engine.scm, engine.physics, survey=SurveyConfig(snr=(20.0, 20.1)))
     drawn = simulator.draw(40, torch.Generator().manual_seed(3)).observation

@@ -187,21 +187,23 @@ def _confidence() -> str:
     return f"""\
 ## What `confidence` means
 
-The neural posterior proposes states; the exact likelihood above weighs them; the proposal is then
-adapted to what was found, in a few rounds. `confidence` is the importance-sampling efficiency of
-the last round, the effective sample size over the number of draws, between 0 and 1. Near 1, the
-draws needed hardly any correction; near 0, a few draws carry all the weight and the intervals are
-unreliable. It is computed for every galaxy. It judges the agreement of the adapted proposal with
-*this* model's likelihood; it does not say that the model is right (see `POOR_FIT` and
-`OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
+The neural posterior proposes states. Exact spectra of a few of them make a reduced likelihood, on
+which the proposal is adapted in a few rounds; the draws that are chosen get exact spectra and are
+weighted with the exact likelihood above. `confidence` is the importance-sampling efficiency: the
+effective sample size over the number of draws in the last round, times the same for the last
+weighting, between 0 and 1. Near 1, the draws needed hardly any correction; near 0, a few draws
+carry all the weight and the intervals are unreliable. It is computed for every galaxy. It judges
+the agreement of the adapted proposal with *this* model's likelihood; it does not say that the
+model is right (see `POOR_FIT` and `OUT_OF_DISTRIBUTION`), nor that the causal assumptions hold.
 
-A galaxy gets a second, longer refinement, and if need be a third, when all its draws together are
-worth fewer than {refinement.HARD:g} of the number asked for, or when
+A galaxy gets a longer refinement, and if need be one or two in which every draw has an exact
+spectrum, when all its draws together are worth fewer than {refinement.HARD:g} of the number asked
+for, or when
 its residuals are correlated: when their robust standard deviation in bins of five pixels, in units
 of the stated errors (the misfit, about 1 for a good fit), exceeds that of single pixels by more
 than the factor {refinement.MISFIT:g}. The log likelihood of these refinements is then divided
 by that ratio squared, so that correlated misfits do not pass for information; intervals get wider.
-Its `confidence` is that of the last refinement.
+Its `confidence` is that of the best of these refinements.
 """
 
 
