@@ -203,7 +203,9 @@ its residuals are correlated: when their robust standard deviation in bins of fi
 of the stated errors (the misfit, about 1 for a good fit), exceeds that of single pixels by more
 than the factor {refinement.MISFIT:g}. The log likelihood of these refinements is then divided
 by that ratio squared, so that correlated misfits do not pass for information; intervals get wider.
-Its `confidence` is that of the best of these refinements.
+Its `confidence` is that of the best of these refinements. Where all of them fail, so that the
+draws are worth fewer than 16, their weights are flattened until they are worth 16: the intervals
+are then too wide rather than of no width, and `LOW_CONFIDENCE` says so.
 """
 
 

@@ -157,3 +157,13 @@ def test_the_budget_is_kept(target, generator):
 def test_nonsense_settings_are_refused(change):
     with pytest.raises(ConfigurationError):
         RefinementConfig(**change)
+
+
+def test_hardly_any_effective_draw_does_not_give_an_interval_of_no_width(target, generator):
+    sampler = AdaptiveImportanceSampler(RefinementConfig(first=256, rounds=()))
+    result = sampler.run(target.log_prob, shifted(target, 9.0, 0.5), 256, generator)
+    # Worth a draw or two, and said to be.
+    assert float(result.efficiency.max()) < 0.05
+    distinct = [len(result.index[:, galaxy].unique()) for galaxy in range(BATCH)]
+    # Flattened to a size of 16, which at least as many draws share.
+    assert min(distinct) >= 16

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from acie.errors import ConfigurationError
-from acie.inference.student import StudentMixture, fit_student_mixture
+from acie.inference.student import StudentMixture, fit_student_mixture, temper
 from acie.inference.weights import effective_sample_size, pareto_k, systematic_resample
 
 
@@ -68,6 +68,9 @@ class RefinementConfig:
             with enough effective draws; all others, and the first adapted round, use one.
         dof: Degrees of freedom of the Student laws.
         size_per_dim: Weights are tempered to this effective size per dimension for the fit.
+        least_size: Draws that are worth less than this have their weights flattened until they
+            are worth as much before they are resampled: an interval from two draws is worse than
+            one that is a little too wide. The efficiency is that of the weights as they were.
     """
 
     first: int = 256
@@ -75,6 +78,7 @@ class RefinementConfig:
     components: int = 2
     dof: int = 7
     size_per_dim: float = 4.0
+    least_size: float = 16.0
 
     def __post_init__(self) -> None:
         counts = (self.first, *self.rounds)
@@ -197,7 +201,7 @@ class AdaptiveImportanceSampler:
             densities.append(adapted.log_prob(x))
             counts.append(count)
             weights = _mixture_weights(target, densities, counts)
-        return _summarise(x, target, weights, amortised, counts, num_samples, generator)
+        return _summarise(x, target, weights, amortised, counts, num_samples, generator, config)
 
 
 def _summarise(
@@ -208,6 +212,7 @@ def _summarise(
     counts: list[int],
     num_samples: int,
     generator: torch.Generator,
+    config: RefinementConfig,
 ) -> ImportanceResult:
     first, last = counts[0], counts[-1]
     final = effective_sample_size(weights[-last:])
@@ -216,7 +221,9 @@ def _summarise(
     # Without any weight, the amortised draws are the only answer there is.
     fallback = torch.full_like(weights, -torch.inf)
     fallback[:first] = 0.0
-    index = systematic_resample(torch.where(lost, fallback, weights), num_samples, generator)
+    flattened = temper(weights, min(config.least_size, 0.5 * len(weights)))[0].log()
+    chosen = torch.where(pooled < config.least_size, flattened, weights)
+    index = systematic_resample(torch.where(lost, fallback, chosen), num_samples, generator)
     return ImportanceResult(
         samples=x.gather(0, index.unsqueeze(-1).expand(-1, -1, x.shape[-1])),
         index=index,
