@@ -1,7 +1,4 @@
-"""Latency of one counterfactual query and throughput of a batch, spectra included.
-
-The process keeps its freed memory, as the command line does.
-"""
+"""Latency of one counterfactual query and throughput of a batch, spectra included."""
 
 import argparse
 import json
@@ -11,11 +8,9 @@ import torch
 
 import acie
 from acie.simulation import Simulator, SurveyConfig
-from acie.threads import keep_freed_memory
 
 
 def run(model: str, repeats: int) -> dict[str, float]:
-    keep_freed_memory()
     engine = acie.load(model)
     simulator = Simulator(engine.scm, engine.physics, survey=SurveyConfig(snr=(20.0, 20.1)))
     drawn = simulator.draw(40, torch.Generator().manual_seed(3)).observation

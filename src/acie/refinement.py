@@ -84,7 +84,11 @@ class RefinedPosterior:
 
 @dataclass(frozen=True)
 class _Level:
-    """How much is spent on a galaxy, and whether every draw gets an exact spectrum."""
+    """How much is spent on a galaxy, and whether every draw gets an exact spectrum.
+
+    Galaxies that need that are far from what the flow was trained on, so the proposal then starts
+    from the moments of the flow's draws only.
+    """
 
     config: RefinementConfig
     exact: bool = False
@@ -182,7 +186,7 @@ class PosteriorRefiner:
         earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
         flow = self._models.estimator.spectral
-        proposal = AmortisedProposal(flow, features, None if earlier is None else generator)
+        proposal = AmortisedProposal(flow, features, generator if level.exact else None)
         prior = GalaxyPrior(self._models, observation.redshift, generator)
         exact = ExactSpectra(self._models, observation, inflation)
         target: ReducedTarget | ExactTarget

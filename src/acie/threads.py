@@ -4,10 +4,9 @@ torch spreads single operations over its threads, which gains little when there 
 small ones. Galaxies are independent: each thread takes whole ones, one operation at a time.
 """
 
-__all__ = ["keep_freed_memory", "spread", "undivided"]
+__all__ = ["spread", "undivided"]
 
 import contextlib
-import ctypes
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -62,31 +61,6 @@ def undivided() -> Iterator[None]:
         torch.set_num_threads(_local.count)
         del _local.count
 
-
-def keep_freed_memory() -> bool:
-    """Tell the C library to reuse freed blocks instead of giving them back to the system.
-
-    Arrays of spectra are some megabytes; by default each may come from the system anew, page by
-    page, which takes longer than many an operation on it. For programs of our own only: a library
-    does not change the memory of its host, who may call this.
-
-    Returns:
-        Whether it could be done; it needs the GNU C library.
-
-    References:
-        mallopt(3), M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    settings = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 64 << 20}
-    done = [mallopt(name, value) == 1 for name, value in settings.items()]
-    return all(done)
-
-
-#: From malloc.h of the GNU C library.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 _local = threading.local()
 

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from acie.errors import ACIEError
-from acie.threads import keep_freed_memory
 
 app = typer.Typer(
     name="acie",
@@ -282,9 +281,6 @@ def doctor() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and shows no traceback for user errors."""
-    if argv is None:
-        # A process of our own, whose memory we may arrange.
-        keep_freed_memory()
     try:
         app(args=None if argv is None else list(argv), prog_name="acie")
     except ACIEError as error:
