@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import acie
-from acie.galaxy_target import (
+from acie.refinement import (
     AmortisedProposal,
     ExactSpectra,
     GalaxyPrior,

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from acie.bundle import ModelBundle
 from acie.errors import ConflictingInterventions, MissingRedshift
-from acie.galaxy_target import RefinementModels
 from acie.inference import RefinementConfig
 from acie.observation import Observation
 from acie.physics import StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
 from acie.redshift import RedshiftEstimate, RedshiftScanner
-from acie.refinement import PosteriorRefiner
+from acie.refinement import PosteriorRefiner, RefinementModels
 from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
 from acie.scm import Intervention, describe, parse_interventions
 from acie.simulation import SPECTRAL_NAMES, NoiseModel, build_galaxy_scm

@@ -1,26 +1,12 @@
-"""From the amortised posterior of a galaxy to draws weighted with the exact likelihood.
+"""Refinement of batches of galaxies, in levels: more for those that need it."""
 
-The amortised posterior proposes the variables that act on the spectrum; each proposal gets one
-draw of the others (halo mass, size), and the two are weighted together. Exact spectra of a few
-proposals make a reduced likelihood, against which the proposal is adapted; the draws that are
-chosen get exact spectra and are weighted with the exact likelihood.
-"""
-
-__all__ = ["PosteriorRefiner", "RefinedPosterior"]
+__all__ = ["HARD", "MISFIT", "PosteriorRefiner", "RefinedPosterior"]
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from acie.galaxy_target import (
-    AmortisedProposal,
-    ExactSpectra,
-    ExactTarget,
-    GalaxyPrior,
-    ReducedTarget,
-    RefinementModels,
-)
 from acie.inference import (
     AdaptiveImportanceSampler,
     RefinementConfig,
@@ -28,6 +14,9 @@ from acie.inference import (
     systematic_resample,
 )
 from acie.observation import Observation
+from acie.refinement.density import ExactSpectra, GalaxyPrior, RefinementModels
+from acie.refinement.proposal import AmortisedProposal
+from acie.refinement.targets import ExactTarget, ReducedTarget
 from acie.threads import spread
 
 #: Galaxies whose draws are worth less than this share of the number asked for get more of them.

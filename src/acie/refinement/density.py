@@ -1,0 +1,171 @@
+"""What the exact posterior of a batch of galaxies is made of: prior, spectra, likelihood."""
+
+__all__ = ["CAUSES", "ExactSpectra", "GalaxyPrior", "RefinementModels", "Settled"]
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acie.inference import NeuralPosteriorEstimator
+from acie.observation import Observation
+from acie.physics import StellarPopulationModel
+from acie.refinement.reduced import ReducedLikelihood
+from acie.scm import StructuralCausalModel
+from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
+from acie.threads import spread
+
+#: Rows of spectra that are computed and compared at a time.
+_ROWS = 64
+#: Variables that the spectrum depends on directly.
+CAUSES = (*SPECTRAL_NAMES, "tau", "redshift")
+
+
+@dataclass(frozen=True)
+class RefinementModels:
+    """What a posterior density is made of.
+
+    Arguments:
+        estimator: The amortised posterior.
+        physics: The forward model.
+        scm: The causal model, which is the prior.
+        noise_model: How measured spectra differ from perfect ones.
+    """
+
+    estimator: NeuralPosteriorEstimator
+    physics: StellarPopulationModel
+    scm: StructuralCausalModel
+    noise_model: NoiseModel
+
+
+class GalaxyPrior:
+    """Log prior density of the spectral variables, each with one draw of the latent ones.
+
+    With x_l drawn from the learned conditional q(x_l | x_s), the prior weight of the pair is
+    p(x_s, x_l) / q(x_l | x_s). The binary variable is summed over. States are kept, so that the
+    draws that are chosen in the end need no second computation.
+
+    Arguments:
+        models: What the density is made of.
+        redshift: Shape ``(batch,)``.
+        generator: Source of all randomness.
+    """
+
+    def __init__(
+        self, models: RefinementModels, redshift: Tensor, generator: torch.Generator
+    ) -> None:
+        self._models, self._redshift, self._generator = models, redshift, generator
+        self._states: list[dict[str, Tensor]] = []
+
+    def __call__(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """States and log prior, ``(sample, batch)``, of ``(sample, batch, dim)``."""
+        scm, estimator = self._models.scm, self._models.estimator
+        x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
+        values, log_det = scm.from_unconstrained(
+            torch.cat([x, x_l.double()], -1),
+            (*SPECTRAL_NAMES, *LATENT_NAMES),
+            {"redshift": self._redshift.double().expand(x.shape[:-1])},
+        )
+        odds = scm.enumerate_binary(values, "quenched")
+        self._states.append({**values, "quenched": torch.sigmoid(odds[1] - odds[0])})
+        return values, torch.logsumexp(odds, 0) - log_det - log_q.double()
+
+    def state(self, index: Tensor) -> dict[str, Tensor]:
+        """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""
+        values = {
+            name: torch.cat([state[name] for state in self._states]).gather(0, index)
+            for name in self._states[0]
+        }
+        shape, dtype = index.shape, values["quenched"].dtype
+        uniform = torch.rand(shape, generator=self._generator, dtype=dtype)
+        values["quenched"] = (uniform < values["quenched"]).to(dtype)
+        return values
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Exact spectra of the distinct draws of each galaxy, and where each draw is among them.
+
+    Arguments:
+        distinct: One tensor ``(distinct, wave)`` per galaxy.
+        values: Their log likelihoods, one tensor ``(distinct,)`` per galaxy.
+        place: Shape ``(sample, batch)``.
+    """
+
+    distinct: list[Tensor]
+    values: list[Tensor]
+    place: Tensor
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        """Shape ``(sample, batch)``."""
+        return torch.stack(
+            [own[self.place[:, galaxy]] for galaxy, own in enumerate(self.values)], 1
+        )
+
+    def spectra(self, chosen: Tensor | None = None) -> Tensor:
+        """Spectra of the draws, or of those ``chosen`` ``(sample, batch)`` of them."""
+        place = self.place if chosen is None else self.place.gather(0, chosen)
+        # Part of the answer, so not bound to inference mode; written once, because memory is what
+        # copies of spectra wait for.
+        with torch.inference_mode(False), torch.no_grad():
+            spectra = torch.empty((*place.shape, self.distinct[0].shape[-1]))
+        for galaxy, own in enumerate(self.distinct):
+            spectra[:, galaxy] = own[place[:, galaxy]]
+        return spectra
+
+
+class ExactSpectra:
+    """Exact spectra and likelihoods of states, and the reduced likelihood made from them.
+
+    Arguments:
+        models: What the density is made of.
+        observation: One batch.
+        inflation: See :class:`SpectrumLikelihood`.
+    """
+
+    def __init__(
+        self, models: RefinementModels, observation: Observation, inflation: Tensor | None
+    ) -> None:
+        self._physics, self._redshift = models.physics, observation.redshift
+        self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
+        self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
+
+    def __call__(self, states: dict[str, Tensor], index: Tensor | None = None) -> "Settled":
+        """Spectra and log likelihood of states.
+
+        Arguments:
+            states: Every variable, each ``(sample, batch)``.
+            index: Which draw each state is: neighbours that are the same are computed once.
+        """
+        states = {name: states[name] for name in CAUSES}
+        new = torch.ones(states["redshift"].shape, dtype=torch.bool)
+        if index is not None:
+            new[1:] = index[1:] != index[:-1]
+        light = self._physics.coefficients(states, self._physics.flux_factor(states))
+
+        # Few rows at a time: their spectra are still in the cache when they are compared.
+        def work(part: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
+            galaxy, rows = part
+            own = tuple(piece[rows, galaxy] for piece in light)
+            state = {name: values[rows, galaxy] for name, values in states.items()}
+            found = self._physics.observe(own, state, self._excess[galaxy, None])
+            return found, self.likelihood[galaxy](found[:, None])[:, 0]
+
+        galaxies = range(new.shape[1])
+        rows = [torch.nonzero(new[:, galaxy])[:, 0].split(_ROWS) for galaxy in galaxies]
+        parts = [(galaxy, part) for galaxy in galaxies for part in rows[galaxy]]
+        done = iter(spread(work, parts))
+        own = [zip(*(next(done) for _ in rows[galaxy]), strict=True) for galaxy in galaxies]
+        spectra, values = zip(*(map(torch.cat, pieces) for pieces in own), strict=True)
+        return Settled(list(spectra), list(values), new.cumsum(0) - 1)
+
+    def reduced(
+        self, states: dict[str, Tensor], spectra: Tensor, log_weights: Tensor
+    ) -> ReducedLikelihood:
+        """The reduced likelihood in the basis of these spectra."""
+        states = {name: states[name] for name in CAUSES}
+        return ReducedLikelihood(
+            self._physics, self.likelihood, self._redshift, self._excess, states, spectra,
+            log_weights,
+        )  # fmt: skip
