@@ -15,7 +15,10 @@ from acie.seeds import SeedStream
 from acie.simulation import Simulator
 
 SDSS = Path(__file__).parents[3] / "shared" / "data" / "sdss"
-COMMANDS = ("infer", "effect", "explain", "fit", "simulate", "train", "evaluate", "models", "doctor")
+COMMANDS = (
+    "infer", "effect", "explain", "active", "fit", "simulate", "train", "evaluate", "models",
+    "doctor",
+)  # fmt: skip
 #: The contract of ``acie infer --json``.
 KEYS = {
     "input", "model", "redshift", "interventions", "latent_state", "counterfactual_state",

@@ -8,7 +8,8 @@ of information A leaves the covariance :math:`\Sigma = (1 + A)^{-1}`, with eigen
 :math:`v_k`. The same exposure another f - 1 times adds :math:`(f - 1) A`, so that the expected
 fall of the entropy, in nats, is
 
-.. math:: \tfrac12 \log\frac{|1 + f A|}{|1 + A|} = \tfrac12 \sum_k \log\left(f - (f - 1) v_k\right).
+.. math:: \tfrac12 \log\frac{|1 + f A|}{|1 + A|}
+    = \tfrac12 \sum_k \log\left(f - (f - 1) v_k\right).
 
 Errors of templates do not shrink with time. With S/N s per pixel and a relative template error e,
 f is therefore replaced by :math:`(s^{-2} + e^2) / (s^{-2}/f + e^2)`.
