@@ -43,7 +43,9 @@ def test_the_commands_succeed(names, command, monkeypatch, capsys):
     monkeypatch.chdir(names["folder"])
     code, out, err = run(capsys, *shlex.split(command), "--samples", "32")
     assert (code, err) == (0, "")
-    assert "pool-0.fits" in out
+    assert "pool-1.fits" in out
+    # The same galaxy is never chosen twice.
+    assert ("pool-0.fits" in out) + ("twin.fits" in out) == 1
 
 
 @pytest.mark.slow
