@@ -16,7 +16,8 @@ from acie.simulation import Simulator
 
 SDSS = Path(__file__).parents[3] / "shared" / "data" / "sdss"
 COMMANDS = (
-    "infer", "effect", "explain", "fit", "simulate", "train", "evaluate", "models", "doctor",
+    "infer", "effect", "explain", "active", "fit", "simulate", "train", "evaluate", "models",
+    "doctor",
 )  # fmt: skip
 #: The contract of ``acie infer --json``.
 KEYS = {

@@ -1,4 +1,4 @@
-"""The command line: ``acie infer | effect | explain | fit | simulate | train | ...``."""
+"""The command line: ``acie infer | effect | explain | active | fit | simulate | ...``."""
 
 __all__ = ["main"]
 
@@ -171,6 +171,48 @@ def explain(
         json_output=json_output, seed=seed,
     )  # fmt: skip
     raise typer.Exit(run(files or [], options))
+
+
+@app.command()
+def active(
+    pool: Annotated[list[str], typer.Option("--pool", help="Spectra, one or many.")],
+    files: Annotated[list[str] | None, typer.Argument(help="More of the pool.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of galaxies to choose.")] = 100,
+    by: Annotated[
+        str | None,
+        typer.Option(help="posterior_variance, information_gain, effect_variance or random."),
+    ] = None,
+    do: Annotated[
+        list[str] | None, typer.Option("--do", metavar="EXPR", help="The action of the effect.")
+    ] = None,
+    on: Annotated[str, typer.Option(metavar="NAME", help="A variable, dn4000, g_r, ...")] = "",
+    batch: Annotated[
+        str, typer.Option(help="determinantal, k_centre; highest, without diversity.")
+    ] = "determinantal",
+    exposure: Annotated[
+        float, typer.Option(help="Exposure times this factor, for the information gain.")
+    ] = 4.0,
+    redshift: Annotated[
+        float | None,
+        typer.Option(parser=_redshift, metavar="Z|estimate", help="As for infer."),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=32, help="Posterior draws per galaxy.")] = 256,
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
+    out: Annotated[Path | None, typer.Option(help="Folder for ranking.json and .csv.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Which galaxies to observe next: uncertain, informative, and not all alike.
+
+    Example: acie active --pool spectra/*.fits --n 20 --do "stellar_mass*=1.5" --on dn4000
+    """
+    from acie.cli.active import ActiveOptions, run
+
+    options = ActiveOptions(
+        n=n, by=by, do=tuple(do or ()), on=on, batch=batch, exposure=exposure, redshift=redshift,
+        samples=samples, model=model, out=out, json_output=json_output, seed=seed,
+    )  # fmt: skip
+    raise typer.Exit(run([*pool, *(files or [])], options))
 
 
 @app.command()

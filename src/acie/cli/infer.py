@@ -1,6 +1,6 @@
 """``acie infer``: every input is answered or has an error of its own."""
 
-__all__ = ["InferOptions", "run"]
+__all__ = ["InferOptions", "expand", "run"]
 
 import glob
 import json
@@ -41,7 +41,7 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     if bundle_kind(options.model) == "tabular":
         from acie.cli.catalogue import run as run_catalogue
 
-        return run_catalogue(_expand(files), options)
+        return run_catalogue(expand(files), options)
     engine = acie.load(options.model)
     scanner = RedshiftScanner(engine.bundle.encoder)
     # A question that cannot be asked is refused once, before any file is read.
@@ -49,7 +49,7 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     if options.out is not None:
         make_folder(options.out)
     failed = 0
-    for file in _expand(files):
+    for file in expand(files):
         try:
             answers = _answer(engine, scanner, file, options)
         except ACIEError as error:
@@ -69,7 +69,8 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     return 1 if failed else 0
 
 
-def _expand(files: Sequence[str]) -> list[str]:
+def expand(files: Sequence[str]) -> list[str]:
+    """Paths with patterns replaced by what they match."""
     found: list[str] = []
     for file in files:
         matches = sorted(glob.glob(file)) if glob.has_magic(file) else []

@@ -1,0 +1,18 @@
+"""Active learning: which galaxies to observe or simulate next."""
+
+__all__ = [
+    "ActiveLearner",
+    "GalaxyPool",
+    "GaussianProcess",
+    "Pool",
+    "PoolBuilder",
+    "RegressionPool",
+    "Round",
+    "Selection",
+    "UncertaintySelector",
+]
+
+from acie.active.galaxies import GalaxyPool, PoolBuilder
+from acie.active.learner import ActiveLearner, Round
+from acie.active.regression import GaussianProcess, RegressionPool
+from acie.active.selector import Pool, Selection, UncertaintySelector
