@@ -8,19 +8,20 @@ have no width (:func:`engine_without_line_width`).
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 import acie
-from bagpipes_fast import load_bagpipes
 from acie.engine import CounterfactualEngine
 from acie.observation import WAVELENGTH
 from acie.physics import TemplateSet
 from acie.physics.dust import BIRTH_CLOUD_RATIO
 from acie.refraction import vacuum_to_air
-from acie.simulation import NoiseModel
 from acie.units import FLUX_SCALE, SOLAR_METALLICITY, SOLAR_OXYGEN
+from bagpipes_fast import load_bagpipes
 
 __all__ = [
     "Bagpipes",
@@ -100,14 +101,17 @@ class Bagpipes:
         return self._model.spectrum[:, 1] / FLUX_SCALE * air_to_vacuum_density(redshift)
 
 
-def engine_without_line_width(
-    model: str = "galaxy-v1", noise: NoiseModel | None = None
-) -> CounterfactualEngine:
-    """The engine with emission lines as narrow as Bagpipes paints them; takes half a minute.
+def engine_without_line_width(model: str, cache: Path) -> CounterfactualEngine:
+    """The engine with emission lines as narrow as Bagpipes paints them.
 
     The network was trained with lines of the templates' resolution; the exact likelihood, which
-    weighs its proposals, has lines without width.
+    weighs its proposals, has lines without width. The templates take half a minute to make and
+    are kept in ``cache``.
     """
-    bundle = acie.load(model).bundle
-    templates = TemplateSet.build(line_fwhm_angstrom=0.0)
-    return CounterfactualEngine(replace(bundle, templates=templates), noise)
+    if cache.exists():
+        templates = TemplateSet(load_file(cache))
+    else:
+        templates = TemplateSet.build(line_fwhm_angstrom=0.0)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous() for k, v in templates.state_dict().items()}, cache)
+    return CounterfactualEngine(replace(acie.load(model).bundle, templates=templates))

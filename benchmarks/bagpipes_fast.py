@@ -14,7 +14,7 @@ import numpy as np
 __all__ = ["load_bagpipes", "resample"]
 
 
-def load_bagpipes(resolution: float, max_redshift: float = 0.3, *, stock: bool = False):  # noqa: ANN201
+def load_bagpipes(resolution: float, max_redshift: float = 0.3, *, stock: bool = False):
     """Bagpipes with its wavelength sampling set.
 
     Arguments:
@@ -38,7 +38,7 @@ def load_bagpipes(resolution: float, max_redshift: float = 0.3, *, stock: bool =
     return bagpipes
 
 
-def _owners(bagpipes, spectres) -> dict:  # noqa: ANN001
+def _owners(bagpipes, spectres) -> dict:
     from bagpipes.models import igm_model, nebular_model, stellar_model
 
     return {
@@ -77,7 +77,7 @@ def _first_old_bin(birth_cloud_yr: float) -> tuple[int, float]:
     return index, (config.age_bins[index] - birth_cloud_yr) / config.age_widths[index - 1]
 
 
-def _stellar_spectrum(self, sfh_ceh: np.ndarray, t_bc: float = 0.0):  # noqa: ANN001, ANN202
+def _stellar_spectrum(self, sfh_ceh: np.ndarray, t_bc: float = 0.0):
     index, older = _first_old_bin(t_bc * 1e9)
     if not hasattr(self, "_by_metal"):
         self._by_metal = np.ascontiguousarray(self.grid.transpose(1, 0, 2))
@@ -91,7 +91,7 @@ def _stellar_spectrum(self, sfh_ceh: np.ndarray, t_bc: float = 0.0):  # noqa: AN
     )
 
 
-def _interpolate_nebular(self, grid, sfh_ceh, t_bc, log_u):  # noqa: ANN001, ANN202
+def _interpolate_nebular(self, grid, sfh_ceh, t_bc, log_u):
     from bagpipes import config
 
     tables = self.__dict__.setdefault("_by_metal", {})
@@ -111,7 +111,7 @@ def _interpolate_nebular(self, grid, sfh_ceh, t_bc, log_u):  # noqa: ANN001, ANN
     return spectrum
 
 
-def _igm_transmission(self, redshift: float) -> np.ndarray:  # noqa: ANN001
+def _igm_transmission(self, redshift: float) -> np.ndarray:
     known = self.__dict__.setdefault("_known", {})
     if redshift not in known:
         known.clear()

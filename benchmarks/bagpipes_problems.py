@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bagpipes_bridge import Bagpipes, air_pixels, air_to_vacuum_density
 
 import acie
 from acie.observation import WAVELENGTH, Observation
@@ -22,8 +21,19 @@ from acie.physics.templates import template_sigma_km_s
 from acie.seeds import SeedStream
 from acie.simulation import NoiseModel, build_galaxy_scm
 from acie.units import FLUX_SCALE, LIGHT_KM_S
+from bagpipes_bridge import Bagpipes, air_pixels, air_to_vacuum_density
 
-__all__ = ["GALAXIES", "MOCKS", "Problem", "mock", "noise_model", "problem", "real"]
+__all__ = [
+    "GALAXIES",
+    "MOCKS",
+    "Problem",
+    "mock",
+    "noise_model",
+    "observe",
+    "paint",
+    "problem",
+    "real",
+]
 
 #: Redshift, halo mass [Msun] and whether quenched; all else is drawn from the causal model.
 MOCKS = {
@@ -105,21 +115,46 @@ def mock(name: str, seed: int, physics: StellarPopulationModel) -> Problem:
         given={key: torch.tensor([value]) for key, value in given.items()},
         generator=stream.generator(name),
     )
-    formed = values["stellar_mass"] / physics.surviving_fraction(values["age"], values["tau"])
     truth = {key: float(value[0]) for key, value in values.items()}
-    clean = Bagpipes(30000.0, log_sampling=1e-4)(truth, float(formed[0]))
+    clean = paint(truth, Bagpipes(30000.0, log_sampling=1e-4), physics)
+    observation = observe(clean, redshift, stream.generator(f"{name}-noise"), name)
+    return Problem(name, observation, truth, calibrated=False)
+
+
+def paint(
+    state: dict[str, float], bagpipes: Bagpipes, physics: StellarPopulationModel
+) -> np.ndarray:
+    """Bagpipes' spectrum of a state of ACIE, with ACIE's surviving mass fraction, ``(wave,)``."""
+    age, tau = (torch.tensor([state[key]], dtype=torch.float64) for key in ("age", "tau"))
+    formed = state["stellar_mass"] / float(physics.surviving_fraction(age, tau))
+    return bagpipes(state, formed)
+
+
+def observe(
+    clean: np.ndarray,
+    redshift: float,
+    generator: torch.Generator,
+    name: str,
+    noise: NoiseModel | None = None,
+) -> Observation:
+    """A spectrum with the same stated error in every pixel, with a batch axis of one.
+
+    The noise is Gaussian with that error or, with a noise model, what that model says.
+    """
     sigma = float(np.median(clean)) / SIGNAL_TO_NOISE
-    noise = torch.randn(clean.shape, generator=stream.generator(f"{name}-noise")).double()
-    flux = torch.as_tensor(clean) + sigma * noise
     z = torch.tensor([redshift], dtype=torch.float64)
-    observation = Observation(
-        flux=flux[None].float(),
-        ivar=torch.full((1, flux.numel()), sigma**-2),
+    flux = torch.as_tensor(clean)[None]
+    if noise is None:
+        flux = flux + sigma * torch.randn(clean.shape, generator=generator).double()
+    else:
+        flux = noise.sample(flux.float(), torch.full_like(flux, sigma).float(), z, generator)
+    return Observation(
+        flux=flux.float(),
+        ivar=torch.full((1, flux.shape[-1]), sigma**-2),
         redshift=z,
         lsf=_resolution(z),
         names=(name,),
     )
-    return Problem(name, observation, truth, calibrated=False)
 
 
 def real(name: str, folder: Path) -> Problem:

@@ -1,4 +1,4 @@
-"""Bagpipes' fit with nautilus, as Bagpipes runs it, with a checkpoint that outlives the process."""
+"""Bagpipes' fit with nautilus, as Bagpipes runs it, with a checkpoint that can be resumed."""
 
 import contextlib
 import json
@@ -8,11 +8,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from bagpipes_fast import load_bagpipes
-from bagpipes_problems import Problem
 from nautilus import Sampler
 
 from acie.physics.dust import BIRTH_CLOUD_RATIO
+from bagpipes_fast import load_bagpipes
+from bagpipes_problems import Problem
 
 __all__ = ["NAMES", "PRIORS", "fit_bagpipes", "fit_instructions", "log_prior"]
 
@@ -99,9 +99,13 @@ def fit_bagpipes(
         while not done:
             # In slices, so that the time spent is known when the process is killed.
             done = sampler.run(n_eff=effective, timeout=60.0)
-            cpu = spent + time.process_time() - start
-            log.write_text(json.dumps({"cpu_s": cpu, "n_like": int(sampler.n_like),
-                                       "n_eff": float(sampler.n_eff), "done": bool(done)}))  # fmt: skip
+            state = {
+                "cpu_s": spent + time.process_time() - start,
+                "n_like": int(sampler.n_like),
+                "n_eff": float(sampler.n_eff),
+                "done": bool(done),
+            }
+            log.write_text(json.dumps(state))
     samples, log_weights, log_l = sampler.posterior()
     return {
         "samples": samples[:, order][:, : len(NAMES)],
