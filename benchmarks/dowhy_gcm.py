@@ -9,7 +9,8 @@ distance to the true counterfactual over all variables.
     python benchmarks/dowhy_gcm.py --dowhy-python dowhy-venv/bin/python
 
 DoWhy lives in an environment of its own and gets its data by files, so that neither library's
-dependencies touch the other's. Columns: mean error of ACIE, of DoWhy, of CausalNF as published; for the fit; counterfactual rows per second.
+dependencies touch the other's. Columns: mean error of ACIE, of DoWhy, of CausalNF as published;
+seconds for the fit; counterfactual rows per second.
 """
 
 import argparse
