@@ -109,8 +109,11 @@ def acie_posterior(engine: CounterfactualEngine, problem: Problem, draws: int, s
     posterior = engine.infer(problem.observation, draws, generator)
     seconds = time.process_time() - start
     values = {name: value[:, 0] for name, value in posterior.values.items()}
+    likelihood = SpectrumLikelihood(problem.observation, engine.noise_model)
+    best = int(likelihood(posterior.spectra)[:, 0].argmax())
     return {
         "moments": moments(engine, values, np.zeros(draws)),
+        "best": {name: value[best : best + 1] for name, value in values.items()},
         "efficiency": float(posterior.confidence[0]),
         "distinct": int(values["stellar_mass"].unique().numel()),
         "seconds": seconds,
