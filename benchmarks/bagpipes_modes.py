@@ -1,0 +1,98 @@
+"""Whether one of two samplers missed the better mode: both likelihoods at both best points."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.polynomial.chebyshev import chebvander
+from torch import Tensor
+
+from acie.engine import CounterfactualEngine
+from acie.simulation import SpectrumLikelihood
+from acie.units import SOLAR_METALLICITY, SOLAR_OXYGEN
+from bagpipes_compare import to_acie
+from bagpipes_fast import load_bagpipes
+from bagpipes_problems import Problem
+from bagpipes_sampling import NAMES, fit_instructions
+
+__all__ = ["from_acie", "mode_gains"]
+
+
+def from_acie(values: Mapping[str, Tensor], engine: CounterfactualEngine) -> np.ndarray:
+    """ACIE's variables ``(sample,)`` as Bagpipes' parameters, ``(sample, 9)``."""
+    surviving = engine.physics.surviving_fraction(values["age"], values["tau"])
+    columns = {
+        "delayed:massformed": torch.log10(values["stellar_mass"] / surviving),
+        "delayed:age": values["age"],
+        "delayed:tau": values["tau"],
+        "delayed:metallicity": values["metallicity"] / SOLAR_METALLICITY,
+        "nebular:metallicity": 10.0 ** (values["gas_metallicity"] - SOLAR_OXYGEN),
+        "dust:Av": values["dust_av"],
+        "dust:delta": values["dust_slope"],
+        "veldisp": values["velocity_dispersion"],
+        "nebular:logU": values["ionization_parameter"],
+    }
+    return torch.stack([columns[name].double() for name in NAMES], -1).numpy()
+
+
+def mode_gains(
+    engine: CounterfactualEngine,
+    problem: Problem,
+    best_acie: np.ndarray,
+    best_bagpipes: np.ndarray,
+    resolution: float,
+) -> dict[str, float]:
+    """Log likelihood at ACIE's best draw minus that at Bagpipes' best, by either code.
+
+    Both far above zero: nautilus missed a mode. Both far below: ACIE did. Opposite signs: the
+    likelihoods differ. Calibration is marginalised by ACIE and at its best value in Bagpipes.
+    Also the median and the 16-84 % range of the ratio of the two codes' spectra at ACIE's best.
+    """
+    ours = [_acie(engine, problem, point) for point in (best_acie, best_bagpipes)]
+    theirs = [_bagpipes(problem, point, resolution) for point in (best_acie, best_bagpipes)]
+    good = problem.observation.ivar[0].numpy() > 0
+    table = problem.bagpipes_table()
+    scale = problem.observation.flux[0].double().numpy()[good] / table[good, 1]
+    low, middle, high = np.percentile(
+        ours[0][1][good] / (theirs[0][1][good] * scale), [16, 50, 84]
+    )
+    return {
+        "acie": ours[0][0] - ours[1][0],
+        "bagpipes": theirs[0][0] - theirs[1][0],
+        "spectrum_ratio": float(middle),
+        "spectrum_ratio_range": float(high - low),
+    }
+
+
+def _acie(
+    engine: CounterfactualEngine, problem: Problem, point: np.ndarray
+) -> tuple[float, np.ndarray]:
+    observation = problem.observation
+    values, _ = to_acie(point[None], problem.redshift, engine.physics)
+    excess = engine.physics.lsf_excess(observation.redshift, observation.lsf)
+    with torch.no_grad():
+        spectrum = engine.physics({name: v[:, None] for name, v in values.items()}, excess)
+        value = SpectrumLikelihood(observation, engine.noise_model)(spectrum)
+    return float(value[0, 0]), spectrum[0, 0].double().numpy()
+
+
+def _bagpipes(problem: Problem, point: np.ndarray, resolution: float) -> tuple[float, np.ndarray]:
+    bagpipes, table = load_bagpipes(resolution), problem.bagpipes_table()
+    galaxy = bagpipes.galaxy(problem.name, lambda _: table, photometry_exists=False)
+    model = bagpipes.fitting.fitted_model(galaxy, fit_instructions(problem))
+    values = dict(zip(NAMES, point, strict=True))
+
+    def likelihood(calibration: np.ndarray) -> float:
+        named = {f"calib:{term}": value for term, value in enumerate(calibration)}
+        return float(model.lnlike([{**values, **named}[name] for name in model.params]))
+
+    flat = likelihood(np.array([1.0, 0.0, 0.0, 0.0]))
+    spectrum = model.model_galaxy.spectrum[:, 1].copy()
+    if not problem.calibrated:
+        return flat, spectrum
+    # Bagpipes divides the model by its polynomial: the same to first order, and linear.
+    wave, flux, error = table.T
+    middle, half = (wave[0] + wave[-1]) / 2.0, (wave[-1] - wave[0]) / 2.0
+    design = chebvander((wave - middle) / half, 3) * (flux / error)[:, None]
+    best = np.linalg.lstsq(design, spectrum / error, rcond=None)[0]
+    return likelihood(best), spectrum
