@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from acie.tabular import FitConfig, GraphSpec, TabularEngine, VariableSpec, fit
-from causal_models import ACTED, EQUATIONS, PARENTS, PUBLISHED, SEEDS, draw_noise, solve
 
 from acie.io import Catalogue
+from acie.tabular import FitConfig, GraphSpec, TabularEngine, VariableSpec, fit
+from causal_models import ACTED, EQUATIONS, PARENTS, PUBLISHED, SEEDS, draw_noise, solve
 
 WORKER = Path(__file__).with_name("dowhy_worker.py")
 #: The models whose mechanisms are not linear.
