@@ -37,7 +37,7 @@ class SpectralPrior:
     """
 
     def __init__(
-        self, scm: StructuralCausalModel, halo_nodes: int = 400, size_nodes: int = 32
+        self, scm: StructuralCausalModel, halo_nodes: int = 800, size_nodes: int = 64
     ) -> None:
         self._scm = scm
         low, high = (math.log10(edge) for edge in scm.variables["halo_mass"].support)
