@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from acie.cli.answers import number, wrong_usage
-from acie.cli.output import make_folder, table
+from acie.cli.output import complain, make_folder, table
 from acie.errors import ACIEError
 from acie.seeds import SeedStream
 
@@ -121,7 +121,7 @@ def _read_all(
             loaded = acie.io.read(file, redshift=options.redshift)
         except ACIEError as error:
             failed.add(file)
-            _complain(file, error, options)
+            complain(file, error, options.json_output)
             continue
         batch = loaded.batched()
         found += [(file, i, len(batch) == 1, batch[i : i + 1]) for i in range(len(batch))]
@@ -146,7 +146,7 @@ def _infer_all(
             builder.add(observation, abduction, [name])
         except ACIEError as error:
             failed.add(name)
-            _complain(name, error, options)
+            complain(name, error, options.json_output)
             continue
         posterior = abduction.posterior
         rows.append(
@@ -159,14 +159,6 @@ def _infer_all(
             }
         )
     return rows, failed
-
-
-def _complain(name: str, error: ACIEError, options: ActiveOptions) -> None:
-    record = {"type": type(error).__name__, "message": str(error)}
-    if options.json_output:
-        typer.echo(json.dumps({"input": name, "error": record}))
-    else:
-        typer.echo(f"{name}: {record['type']}: {record['message']}", err=True)
 
 
 def _report(answer: dict[str, Any], options: ActiveOptions) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import typer
 
-from acie.cli.output import table
+from acie.cli.output import complain, table
 from acie.errors import ACIEError, ConfigurationError
 from acie.seeds import SeedStream
 
@@ -98,11 +98,7 @@ def ask_files(
             ]
         except ACIEError as error:
             failed += 1
-            record = {"type": type(error).__name__, "message": str(error)}
-            if options.json_output:
-                typer.echo(json.dumps({"input": file, "error": record}))
-            else:
-                typer.echo(f"{file}: {record['type']}: {record['message']}", err=True)
+            complain(file, error, options.json_output)
             continue
         for item in answers:
             typer.echo(json.dumps(item)) if options.json_output else show(item)
@@ -113,11 +109,14 @@ def read_draws(engine: Any, file: str, options: FileQuestion) -> list[tuple[Any,
     """Posterior draws and abduction of every galaxy of a file."""
     import acie.io
     from acie.questions import draws_of
+    from acie.redshift import settle_redshift
 
     loaded = acie.io.read(file, redshift=options.redshift)
     observations = [loaded[i : i + 1] for i in range(len(loaded))] if loaded.is_batch else [loaded]
     found = []
     for count, observation in enumerate(observations):
+        if bool(observation.redshift.isnan().any()):
+            observation, _ = settle_redshift(observation, engine)
         generator = SeedStream(options.seed).generator(f"{Path(file).name}-{count}")
         abduction = engine.abduct(observation, options.samples, generator)
         found.append((draws_of(abduction), abduction))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from acie.cli.output import make_folder, table
+from acie.cli.output import complain, make_folder, table
 from acie.errors import ACIEError, ConfigurationError
 
 
@@ -39,11 +39,7 @@ def run(files: Sequence[str], options: Any) -> int:
             )  # fmt: skip
         except ACIEError as error:
             failed += 1
-            record = {"type": type(error).__name__, "message": str(error)}
-            if options.json_output:
-                typer.echo(json.dumps({"input": file, "error": record}))
-            else:
-                typer.echo(f"{file}: {record['type']}: {record['message']}", err=True)
+            complain(file, error, options.json_output)
             continue
         answer["input"] = file
         stem = Path(file).stem

@@ -34,7 +34,7 @@ class InferOptions:
 def run(files: Sequence[str], options: InferOptions) -> int:
     """Answer every file; returns 0 when all are answered and 1 when some failed."""
     import acie
-    from acie.cli.output import make_folder, state_table
+    from acie.cli.output import complain, make_folder, state_table
     from acie.manifest import bundle_kind
     from acie.redshift import RedshiftScanner
 
@@ -54,11 +54,7 @@ def run(files: Sequence[str], options: InferOptions) -> int:
             answers = _answer(engine, scanner, file, options)
         except ACIEError as error:
             failed += 1
-            record = {"type": type(error).__name__, "message": str(error)}
-            if options.json_output:
-                typer.echo(json.dumps({"input": file, "error": record}))
-            else:
-                typer.echo(f"{file}: {record['type']}: {record['message']}", err=True)
+            complain(file, error, options.json_output)
             continue
         for answer in answers:
             if options.json_output:

@@ -1,16 +1,18 @@
 """Tables for people."""
 
-__all__ = ["make_folder", "state_table", "table"]
+__all__ = ["complain", "make_folder", "state_table", "table"]
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from acie.errors import ConfigurationError
+from acie.errors import ACIEError, ConfigurationError
 
 #: Units as a narrow column shows them.
 _SHORT = {"mass fraction": "by mass"}
@@ -29,6 +31,15 @@ def make_folder(path: Path) -> None:
             "--out", expected="a folder", found=f"{path} ({error.strerror})",
             remedy="Choose another folder.",
         ) from None  # fmt: skip
+
+
+def complain(file: str, error: ACIEError, json_output: bool) -> None:
+    """Say why one input failed: as JSON on standard output, or for people on standard error."""
+    record = {"type": type(error).__name__, "message": str(error)}
+    if json_output:
+        typer.echo(json.dumps({"input": file, "error": record}))
+    else:
+        typer.echo(f"{file}: {record['type']}: {record['message']}", err=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

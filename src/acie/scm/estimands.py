@@ -2,6 +2,7 @@
 
 __all__ = ["Estimand", "Marginal", "Probability", "Product", "Quotient"]
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ from torch import Tensor
 Table = tuple[tuple[str, ...], Tensor]
 
 
-class Estimand:
+class Estimand(ABC):
     """An expression in the observed law; ``str`` writes it as a formula."""
 
+    @abstractmethod
     def evaluate(self, joint: Table) -> Table:
         """The value for discrete variables.
 
@@ -24,7 +26,6 @@ class Estimand:
         Returns:
             The names of the axes that are left, and the values.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
