@@ -113,13 +113,12 @@ class CounterfactualEngine:
         num_samples: int = 256,
         generator: torch.Generator | None = None,
     ) -> Abduction:
-        """Posterior draws inverted to exogenous noise, and the residual of the pixels."""
+        """Posterior draws inverted to exogenous noise; the residual of the pixels is noise too."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         posterior = self.infer(observation, num_samples, generator)
         with torch.no_grad(), undivided():
             noise = self.scm.abduct(posterior.values, generator)
-        residual = observation.batched().flux.to(posterior.spectra.dtype) - posterior.spectra
-        return Abduction(posterior, noise, residual)
+        return Abduction(posterior, noise, observation.batched().flux)
 
     # -- step 2: action -----------------------------------------------------------------------
 
@@ -165,7 +164,7 @@ class CounterfactualEngine:
             # No cause of the spectrum moved: the effect is exactly zero, not zero to rounding.
             change = torch.zeros_like(factual.spectra)
         else:
-            change = self._spectra(values, observation).sub_(factual.spectra)
+            change = self._change(values, observation, factual.spectra)
         text = tuple(describe(action, name) for name, action in actions.items())
         return CounterfactualResult(
             observation, abduction, text, values, change, extrapolated(values) | partial
@@ -236,28 +235,32 @@ class CounterfactualEngine:
             }
         return abduction, values, partial.long() * int(QualityFlag.PARTIAL)
 
-    def _spectra(self, values: Mapping[str, Tensor], observation: Observation) -> Tensor:
-        """Model spectra ``(sample, batch, wave)``; equal neighbours are computed once."""
+    def _change(
+        self, values: Mapping[str, Tensor], observation: Observation, factual: Tensor
+    ) -> Tensor:
+        """Model spectra of states minus ``factual``, each ``(sample, batch, wave)``.
+
+        Neighbours that are equal are computed once.
+        """
         causes = {name: values[name] for name in (*_CAUSES, "redshift")}
         excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
         stacked = torch.stack(list(causes.values()))
-        first = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
-        first[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
-
+        new = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
+        new[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
         light = self.physics.coefficients(causes, self.physics.flux_factor(causes))
+        change = torch.empty_like(factual)
 
-        def work(part: tuple[int, Tensor]) -> Tensor:
-            index, rows = part
-            own = tuple(piece[rows, index] for piece in light)
-            state = {name: value[rows, index] for name, value in causes.items()}
-            return self.physics.observe(own, state, excess[index : index + 1])
+        def work(part: tuple[int, Tensor]) -> None:
+            galaxy, rows = part
+            own = tuple(piece[rows, galaxy] for piece in light)
+            state = {name: value[rows, galaxy] for name, value in causes.items()}
+            found = self.physics.observe(own, state, excess[galaxy, None])
+            # Each part writes its own samples: up to the first of the next part.
+            place = new[:, galaxy].cumsum(0)
+            place = place - place[rows[0]]
+            samples = slice(int(rows[0]), int((place < len(rows)).sum()))
+            torch.sub(found[place[samples]], factual[samples, galaxy], out=change[samples, galaxy])
 
-        galaxies = range(len(observation))
-        distinct = [torch.nonzero(first[:, index])[:, 0].split(_ROWS) for index in galaxies]
-        parts = [(index, rows) for index in galaxies for rows in distinct[index]]
-        done = iter(spread(work, parts))
-        spectra = torch.empty((*first.shape, observation.flux.shape[-1]))
-        for index in galaxies:
-            found = torch.cat([next(done) for _ in distinct[index]])
-            spectra[:, index] = found[first[:, index].cumsum(0) - 1]
-        return spectra
+        distinct = [torch.nonzero(column)[:, 0].split(_ROWS) for column in new.T]
+        spread(work, [(galaxy, rows) for galaxy, parts in enumerate(distinct) for rows in parts])
+        return change

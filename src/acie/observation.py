@@ -6,6 +6,7 @@ needs two versions of itself.
 
 __all__ = ["WAVELENGTH", "Observation"]
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -122,15 +123,12 @@ class Observation:
             names = tuple(self.names[i] for i in chosen) if self.names else ()
         else:
             names = self.names[index] if self.names else ()
-        return replace(
-            self,
-            flux=self.flux[index],
-            ivar=self.ivar[index],
-            redshift=self.redshift[index],
-            lsf=self.lsf[index],
-            names=(names,) if isinstance(names, str) else names,
-            quality=self.quality[index],
-        )
+        # What is cut out of a checked observation needs no second check.
+        part = copy.copy(self)
+        for name in ("flux", "ivar", "redshift", "lsf", "quality"):
+            object.__setattr__(part, name, getattr(self, name)[index])
+        object.__setattr__(part, "names", (names,) if isinstance(names, str) else names)
+        return part
 
     @property
     def wavelength(self) -> np.ndarray:

@@ -14,7 +14,9 @@ References:
 
 __all__ = ["WIDTHS", "PredictiveCheck", "predictive_check"]
 
+import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -71,18 +73,19 @@ def predictive_check(
     """
     noise = NoiseModel() if noise is None else noise
     observation = observation.batched()
-    groups = torch.arange(len(observation)).split(_GROUP)
-    parts = spread(lambda group: _check(observation[group], spectra[:, group], noise), groups)
+    chosen = torch.linspace(0, len(spectra) - 1, min(DRAWS, len(spectra))).round().long()
+    groups = [slice(start, start + _GROUP) for start in range(0, len(observation), _GROUP)]
+    parts = spread(
+        lambda group: _check(observation[group], spectra[:, group][chosen].float(), noise), groups
+    )
     return PredictiveCheck(*(torch.cat(columns, -1) for columns in zip(*parts, strict=True)))
 
 
 def _check(
-    observation: Observation, spectra: Tensor, noise: NoiseModel
+    observation: Observation, model: Tensor, noise: NoiseModel
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The fields of :class:`PredictiveCheck` for few galaxies."""
-    chosen = torch.linspace(0, len(spectra) - 1, min(DRAWS, len(spectra))).round().long()
+    """The fields of :class:`PredictiveCheck` for few galaxies and draws."""
     likelihood = SpectrumLikelihood(observation, noise)
-    model = spectra[chosen].float()
     calibration = likelihood.calibration(model)
     model = model * calibration
     ivar = observation.ivar.float()
@@ -90,7 +93,8 @@ def _check(
     weight = ivar / (1.0 + ivar * error.square())
     residual = observation.flux.float() - model
     scale = _noise_scale(weight, residual)
-    tails = [_tail(weight, residual, model, scale, width) for width in WIDTHS]
+    dof = _scale_dof(weight[0])
+    tails = [_tail(*binned, scale, dof) for binned in _binned(weight, (residual, model), WIDTHS)]
     tails.append(_calibration_tail(calibration, scale, noise))
     p_values = torch.cat([torch.stack(tails).mean(1), _scale_tail(scale, ivar, noise)[None]])
     p_value = (len(p_values) * p_values.amin(0)).clamp(max=1.0)
@@ -108,17 +112,25 @@ def _total(values: Tensor, width: int) -> Tensor:
     return values
 
 
-def _binned(weight: Tensor, residual: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Weights and standardised residuals in bins; NaN where most pixels are bad."""
-    weights = _total(weight, width)
-    good = _total((weight > 0).to(weight.dtype), width) >= width / 2
-    deviate = _total(weight * residual, width) / weights.clamp(min=1e-30).sqrt()
-    return weights, torch.where(good, deviate, math.nan)
+def _binned(
+    weight: Tensor, values: tuple[Tensor, ...], widths: tuple[int, ...]
+) -> Iterator[list[Tensor]]:
+    """Each of the values in bins, in standard errors of the bin; NaN where most pixels are bad.
+
+    Every width is a multiple of the one before, so that its sums are sums of few.
+    """
+    sums, before = [weight, (weight > 0).to(weight.dtype), *(weight * v for v in values)], 1
+    for width in widths:
+        sums = [_total(part, width // before) for part in sums]
+        before = width
+        weights, good = sums[:2]
+        root = torch.where(good >= width / 2, weights.clamp(min=1e-30).rsqrt(), math.nan)
+        yield [part * root for part in sums[2:]]
 
 
 def _noise_scale(weight: Tensor, residual: Tensor) -> Tensor:
     """Scatter of the differences of neighbouring bins, without outliers, ``(batch,)``."""
-    _, deviate = _binned(weight.mean(0), residual.mean(0), WIDTHS[0])
+    ((deviate,),) = _binned(weight.mean(0), (residual.mean(0),), WIDTHS[:1])
     step = (deviate[..., 1:] - deviate[..., :-1]) / math.sqrt(2.0)
     first = 1.4826 * step.abs().nanmedian(-1, keepdim=True).values
     kept = torch.where(step.abs() <= _CUT * first, step, math.nan)
@@ -132,29 +144,32 @@ def _scale_dof(weight: Tensor) -> Tensor:
     return _WORTH * ((weight > 0).sum(-1).double() / WIDTHS[0]).clamp(min=1.0)
 
 
-def _tail(weight: Tensor, residual: Tensor, model: Tensor, scale: Tensor, width: int) -> Tensor:
-    """Probability of a larger sum of squares, ``(sample, batch)``."""
-    weights, deviate = _binned(weight, residual, width)
-    _, level = _binned(weight, model, width)
-    # In standard errors of the bin; the level is already the mean over its error.
+def _tail(deviate: Tensor, level: Tensor, scale: Tensor, scale_dof: Tensor) -> Tensor:
+    """Probability of a larger sum of squares, ``(sample, batch)``.
+
+    Arguments:
+        deviate: Residuals of the bins in their standard errors, ``(sample, batch, bin)``.
+        level: The model, likewise.
+        scale: Of the noise, ``(batch,)``.
+        scale_dof: Its degrees of freedom, ``(batch,)``.
+    """
+    # The level is the mean over its error, so this is in standard errors of the bin.
     common = COHERENT_ERROR * level
     square = deviate.square() / (scale[:, None] ** 2 + common.square())
     count = square.isfinite().sum(-1).double().clamp(min=1.0)
     mean = square.nan_to_num(nan=0.0).sum(-1).double() / count
     # The scale is measured too, so the mean square is a ratio of two, which has fewer degrees of
     # freedom: a chi-square law with the variance of the F law.
-    dof = 1.0 / (1.0 / count + 1.0 / _scale_dof(weight[0]))
+    dof = 1.0 / (1.0 / count + 1.0 / scale_dof)
     return torch.special.gammaincc(dof / 2.0, mean * dof / 2.0)
 
 
 def _calibration_tail(calibration: Tensor, scale: Tensor, noise: NoiseModel) -> Tensor:
     """Probability of larger calibration coefficients, ``(sample, batch)``."""
-    basis = noise.polynomials()
-    inverse = torch.linalg.pinv(basis.double())
-    coefficients = (calibration.double() - 1.0) @ inverse
+    coefficients = (calibration.double() - 1.0) @ _inverse(noise.calibration_terms)
     # The noise model draws calibration and pixel noise with one scale.
     square = (coefficients / noise.calibration / scale[:, None]).square().sum(-1)
-    return torch.special.gammaincc(square.new_tensor(len(basis) / 2.0), square / 2.0)
+    return torch.special.gammaincc(square.new_tensor(noise.calibration_terms / 2.0), square / 2.0)
 
 
 def _scale_tail(scale: Tensor, ivar: Tensor, noise: NoiseModel) -> Tensor:
@@ -167,3 +182,10 @@ def _scale_tail(scale: Tensor, ivar: Tensor, noise: NoiseModel) -> Tensor:
     half = dof / 2.0
     above = torch.special.gammaincc(half, half / scale.double().square())
     return 2.0 * torch.minimum(above, 1.0 - above)
+
+
+@functools.cache
+def _inverse(terms: int) -> Tensor:
+    """From a calibration curve to its coefficients, ``(wave, term)``."""
+    with torch.inference_mode(False):
+        return torch.linalg.pinv(NoiseModel().polynomials(terms).double())

@@ -80,12 +80,17 @@ class Abduction:
     Arguments:
         posterior: The draws.
         noise: Noise of every random variable for each draw, each ``(sample, batch)``.
-        residual: Observed minus model flux, which is noise too, ``(sample, batch, wave)``.
+        flux: What was observed, ``(batch, wave)``.
     """
 
     posterior: PosteriorSamples
     noise: dict[str, Tensor]
-    residual: Tensor
+    flux: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """Observed minus model flux, which is noise too, ``(sample, batch, wave)``."""
+        return self.flux.to(self.posterior.spectra.dtype) - self.posterior.spectra
 
     def take(self, index: Tensor) -> "Abduction":
         """The draws ``index``, ``(sample, batch)``, of each galaxy."""
@@ -100,7 +105,7 @@ class Abduction:
             spectra=chosen(self.posterior.spectra),
         )
         noise = {name: chosen(value) for name, value in self.noise.items()}
-        return Abduction(posterior, noise, chosen(self.residual))
+        return Abduction(posterior, noise, self.flux)
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def test_galaxies_one_by_one_or_together_are_the_same_pool(observed):
         posterior = acie.results.PosteriorSamples(
             values, abduction.posterior.spectra[:, i : i + 1], *[torch.zeros(1)] * 3
         )
-        part = acie.results.Abduction(posterior, {}, abduction.residual[:, i : i + 1])
+        part = acie.results.Abduction(posterior, {}, abduction.flux[i : i + 1])
         single.add(observation[i : i + 1], part.take(index), [name])
     pools = [builder.build(seeded()) for builder in (together, single)]
     for by in pools[0].acquisitions:

@@ -183,7 +183,7 @@ def test_violated_laws_are_seen(engine, drawn, abduction):
     assert float(broken["effectiveness"].max()) == pytest.approx(0.01)
     assert float(broken["minimality"].max()) > 1e6
     assert float(broken["reversibility"].max()) > 1e-3
-    shifted = replace(abduction, residual=abduction.residual)
+    shifted = replace(abduction, flux=abduction.flux.clone())
     assert float(check_composition(engine, drawn, shifted).max()) == 0.0
 
 

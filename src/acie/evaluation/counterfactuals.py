@@ -35,7 +35,7 @@ def take_galaxies(abduction: Abduction, chosen: Tensor) -> Abduction:
         fit=posterior.fit[chosen],
     )
     noise = {name: value[:, chosen] for name, value in abduction.noise.items()}
-    return Abduction(part, noise, abduction.residual[:, chosen])
+    return Abduction(part, noise, abduction.flux[chosen])
 
 
 def ask(

@@ -186,7 +186,7 @@ class SpectrumEncoder(nn.Module):
         return super().load_state_dict(*args, **kwargs)
 
     @torch.no_grad()
-    def encode(self, observation: Observation, chunk: int = 10) -> Encoding:
+    def encode(self, observation: Observation, chunk: int = 20) -> Encoding:
         """Project a batch of spectra, ``chunk`` of them at a time to bound memory."""
         observation = observation.batched()
         parts = spread(

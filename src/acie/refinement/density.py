@@ -103,16 +103,19 @@ class Settled:
             [own[self.place[:, galaxy]] for galaxy, own in enumerate(self.values)], 1
         )
 
-    def spectra(self, chosen: Tensor | None = None) -> Tensor:
-        """Spectra of the draws, or of those ``chosen`` ``(sample, batch)`` of them."""
+    def spectra(self, chosen: Tensor | None = None, out: Tensor | None = None) -> Tensor:
+        """Spectra of the draws, or of those ``chosen`` ``(sample, batch)`` of them.
+
+        Arguments:
+            chosen: Which draws.
+            out: Where to write, ``(sample, batch, wave)``: memory is what copies wait for.
+        """
         place = self.place if chosen is None else self.place.gather(0, chosen)
-        # Part of the answer, so not bound to inference mode; written once, because memory is what
-        # copies of spectra wait for.
-        with torch.inference_mode(False), torch.no_grad():
-            spectra = torch.empty((*place.shape, self.distinct[0].shape[-1]))
+        if out is None:
+            out = torch.empty((*place.shape, self.distinct[0].shape[-1]))
         for galaxy, own in enumerate(self.distinct):
-            spectra[:, galaxy] = own[place[:, galaxy]]
-        return spectra
+            out[:, galaxy] = own[place[:, galaxy]]
+        return out
 
 
 class ExactSpectra:
@@ -131,12 +134,18 @@ class ExactSpectra:
         self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
         self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
 
-    def __call__(self, states: dict[str, Tensor], index: Tensor | None = None) -> "Settled":
+    def __call__(
+        self,
+        states: dict[str, Tensor],
+        index: Tensor | None = None,
+        known: "Settled | None" = None,
+    ) -> "Settled":
         """Spectra and log likelihood of states.
 
         Arguments:
             states: Every variable, each ``(sample, batch)``.
-            index: Which draw each state is: neighbours that are the same are computed once.
+            index: Which draw each state is, ascending: those that are the same are computed once.
+            known: What the first of all draws have, which is not computed again.
         """
         states = {name: states[name] for name in CAUSES}
         new = torch.ones(states["redshift"].shape, dtype=torch.bool)
@@ -153,11 +162,21 @@ class ExactSpectra:
             return found, self.likelihood[galaxy](found[:, None])[:, 0]
 
         galaxies = range(new.shape[1])
-        rows = [torch.nonzero(new[:, galaxy])[:, 0].split(_ROWS) for galaxy in galaxies]
-        parts = [(galaxy, part) for galaxy in galaxies for part in rows[galaxy]]
-        done = iter(spread(work, parts))
-        own = [zip(*(next(done) for _ in rows[galaxy]), strict=True) for galaxy in galaxies]
-        spectra, values = zip(*(map(torch.cat, pieces) for pieces in own), strict=True)
+        rows = [torch.nonzero(new[:, galaxy])[:, 0] for galaxy in galaxies]
+        pieces: list[list[tuple[Tensor, Tensor]]] = [[] for _ in galaxies]
+        if known is not None:
+            for galaxy in galaxies:
+                drawn = index[rows[galaxy], galaxy]
+                old = known.place[drawn[drawn < len(known.place)], galaxy]
+                pieces[galaxy].append((known.distinct[galaxy][old], known.values[galaxy][old]))
+                rows[galaxy] = rows[galaxy][len(old) :]
+        split = [(galaxy, part) for galaxy in galaxies for part in rows[galaxy].split(_ROWS)]
+        parts = [(galaxy, part) for galaxy, part in split if len(part)]
+        for (galaxy, _), found in zip(parts, spread(work, parts), strict=True):
+            pieces[galaxy].append(found)
+        spectra, values = zip(
+            *(map(torch.cat, zip(*own, strict=True)) for own in pieces), strict=True
+        )
         return Settled(list(spectra), list(values), new.cumsum(0) - 1)
 
     def reduced(

@@ -149,6 +149,9 @@ class PosteriorRefiner:
         kept = level.config.evaluations if level.exact else num_samples
         size = max(1, min(_GROUP, _SPECTRA // kept))
         groups = torch.arange(len(observation)).split(size)
+        # Part of the answer, so not bound to inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            spectra = torch.empty((num_samples, *observation.flux.shape))
         seeds = torch.randint(2**62, (len(groups),), generator=generator).tolist()
 
         def work(part: tuple[Tensor, int]) -> RefinedPosterior:
@@ -158,22 +161,23 @@ class PosteriorRefiner:
                 None if inflation is None else inflation[group],
                 None if earlier is None else earlier.part(group),
             )
-            return self._once(
-                observation[group], features[group], level, num_samples, own, *given
-            )
+            out = spectra[:, group[0] : group[-1] + 1]
+            return self._once(observation[group], features[group], level, out, own, *given)
 
-        return _joined(spread(work, zip(groups, seeds, strict=True)))
+        return _joined(spread(work, zip(groups, seeds, strict=True)), spectra)
 
     def _once(
         self,
         observation: Observation,
         features: Tensor,
         level: _Level,
-        num_samples: int,
+        out: Tensor,
         generator: torch.Generator,
         inflation: Tensor | None = None,
         earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
+        """One group of galaxies; their spectra are written to ``out``."""
+        num_samples = len(out)
         flow = self._models.estimator.spectral
         proposal = AmortisedProposal(flow, features, generator if level.exact else None)
         prior = GalaxyPrior(self._models, observation.redshift, generator)
@@ -189,7 +193,7 @@ class PosteriorRefiner:
             target, proposal, num_samples, generator, target.gauss_newton
         )
         values = prior.state(found.index)
-        settled = exact(values, found.index)
+        settled = exact(values, found.index, target.known)
         likelihood = settled.log_likelihood
         # The draws follow the reduced likelihood: this is what they still owe the exact one.
         owed = likelihood - target.log_likelihood(found.index)
@@ -199,7 +203,7 @@ class PosteriorRefiner:
         binned, single = exact.likelihood.misfit(best)
         return RefinedPosterior(
             values={name: value.gather(0, chosen) for name, value in values.items()},
-            spectra=settled.spectra(chosen),
+            spectra=settled.spectra(chosen, out),
             efficiency=found.efficiency * share,
             size=effective_sample_size(found.log_weights) * share,
             fit=binned[0].double(),
@@ -217,12 +221,10 @@ def _levels(num_samples: int) -> list[_Level]:
     return [_Level(first), _Level(more), _Level(most, exact=True), _Level(most, exact=True)]
 
 
-def _joined(parts: list[RefinedPosterior]) -> RefinedPosterior:
-    """Groups of galaxies as one batch."""
+def _joined(parts: list[RefinedPosterior], spectra: Tensor) -> RefinedPosterior:
+    """Groups of galaxies as one batch, whose spectra are already together."""
     values = {
         name: torch.cat([part.values[name] for part in parts], 1) for name in parts[0].values
     }
-    with torch.inference_mode(False), torch.no_grad():
-        spectra = torch.cat([part.spectra for part in parts], 1)
     figures = {name: torch.cat([getattr(part, name) for part in parts]) for name in _FIGURES}
     return RefinedPosterior(values=values, spectra=spectra, **figures)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from acie.inference import temper
-from acie.refinement.density import CAUSES, ExactSpectra, GalaxyPrior
+from acie.refinement.density import CAUSES, ExactSpectra, GalaxyPrior, Settled
 from acie.refinement.proposal import AmortisedProposal
 from acie.refinement.reduced import ReducedLikelihood
 
@@ -41,6 +41,8 @@ class ReducedTarget:
     ) -> None:
         self._proposal, self._prior, self._exact = proposal, prior, exact
         self._reduced: ReducedLikelihood | None = None
+        #: Exact spectra of the first draws.
+        self.known: Settled | None = None
         self._more: tuple[dict[str, Tensor], Tensor] | None = None
         self._coordinates: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
@@ -62,8 +64,8 @@ class ReducedTarget:
         return log_prior + log_det + likelihood
 
     def _reduce(self, states: dict[str, Tensor]) -> ReducedLikelihood:
-        settled = self._exact(states)
-        spectra, likelihood = settled.spectra(), settled.log_likelihood
+        self.known = self._exact(states)
+        spectra, likelihood = self.known.spectra(), self.known.log_likelihood
         if self._more is not None:
             earlier, known = self._more
             states = {name: torch.cat([value, earlier[name]]) for name, value in states.items()}
@@ -118,6 +120,8 @@ class ExactTarget:
         self, proposal: AmortisedProposal, prior: GalaxyPrior, exact: ExactSpectra
     ) -> None:
         self._proposal, self._prior, self._exact = proposal, prior, exact
+        #: Exact spectra of the first draws.
+        self.known: Settled | None = None
         self._spectra: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
 
@@ -126,6 +130,7 @@ class ExactTarget:
         x, log_det = self._proposal.variables(noise)
         states, log_prior = self._prior(x)
         settled = self._exact(states)
+        self.known = self.known or settled
         self._spectra.append(settled.spectra())
         self._likelihoods.append(settled.log_likelihood)
         return log_prior + log_det + self._likelihoods[-1]

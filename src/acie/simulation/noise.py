@@ -205,7 +205,7 @@ class SpectrumLikelihood:
     def weight(self, model: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse variances and the log determinant of the covariance, up to a constant."""
         growth = torch.addcmul(self.relative.new_ones(()), self.relative, model.square())
-        return self.ivar / growth, growth.log().sum(-1).double()
+        return self.ivar / growth, _log_product(growth)
 
     def _sums(self, model: Tensor, weight: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
         projected = ((weighted * model) @ self.basis.T).double()
@@ -255,6 +255,17 @@ class SpectrumLikelihood:
         scaled = torch.where(total > 0, binned(residual) / total.sqrt(), math.nan)
         single = torch.where(weight > 0, residual / weight.sqrt(), math.nan)
         return spread(scaled), spread(single)
+
+
+def _log_product(values: Tensor) -> Tensor:
+    """Sum of the logarithms of the last axis, a multiple of 4: one logarithm for four values.
+
+    They are at least 1, and below 1e9 for any signal-to-noise ratio below a million.
+    """
+    for _ in range(2):
+        first, second = values.chunk(2, -1)
+        values = first * second
+    return values.log().sum(-1).double()
 
 
 @functools.cache
