@@ -9,7 +9,7 @@ __all__ = [
     "absorbed_luminosity",
     "calzetti2000_attenuation",
     "drude_bump",
-    "dust_depth",
+    "attenuated_light",
     "modified_calzetti_attenuation",
     "transmission",
 ]
@@ -101,21 +101,37 @@ def modified_calzetti_attenuation(
     return curve + amplitude[..., None] / _R_V * drude_bump(wave_angstrom)
 
 
-def dust_depth(a_v: Tensor, slope: Tensor, log_curve: Tensor, log_wave: Tensor) -> Tensor:
-    r"""Minus the optical depth, :math:`-0.4 \ln 10\, A_V\, a(\lambda)`, from tabulated logarithms.
+def attenuated_light(
+    old: Tensor,
+    young: Tensor,
+    a_v: Tensor,
+    slope: Tensor,
+    log2_curve: Tensor,
+    log2_wave: Tensor,
+) -> Tensor:
+    r"""Light of old stars behind diffuse dust, of young stars and gas behind birth clouds too.
+
+    .. math:: L = L_{old} T + L_{young} T^{\eta}, \quad T = 10^{-0.4 A_V a(\lambda)}
+
+    References:
+        Charlot & Fall 2000, ApJ 539, 718, equation 6 (two components).
 
     Arguments:
+        old: Luminosity density of old stars, shape ``(*batch, wave)``.
+        young: The same of young stars and gas.
         a_v: A_V, mag, shape ``(*batch,)``.
         slope: delta of :func:`modified_calzetti_attenuation`, shape ``(*batch,)``.
-        log_curve: ln of :func:`calzetti2000_attenuation`, shape ``(wave,)``.
-        log_wave: ln(wavelength / 5500 angstrom), shape ``(wave,)``.
+        log2_curve: Binary logarithm of :func:`calzetti2000_attenuation`, shape ``(wave,)``.
+        log2_wave: Binary logarithm of wavelength / 5500 angstrom, shape ``(wave,)``.
 
     Returns:
-        Natural logarithm of the transmitted fraction, shape ``(*batch, wave)``.
+        Shape ``(*batch, wave)``, in the unit of ``old``.
     """
-    dtype = log_curve.dtype
-    curve = torch.addcmul(log_curve, slope.to(dtype)[..., None], log_wave)
-    return curve.exp() * ((-0.4 * math.log(10.0)) * a_v.to(dtype)[..., None])
+    # Powers of two: torch computes them in a third of the time of exponentials.
+    dtype = log2_curve.dtype
+    curve = torch.addcmul(log2_curve, slope.to(dtype)[..., None], log2_wave).exp2()
+    depth = curve * ((-0.4 * math.log2(10.0)) * a_v.to(dtype)[..., None])
+    return torch.addcmul(old * depth.exp2(), young, torch.exp2(BIRTH_CLOUD_RATIO * depth))
 
 
 def transmission(curve: Tensor, a_v: Tensor) -> Tensor:

@@ -58,11 +58,13 @@ def broaden_and_shift(
     phase = phase.to(torch.complex64 if spectrum.dtype == torch.float32 else torch.complex128)
     transform = torch.fft.rfft(spectrum) * phase
     # Once for the real and once for the imaginary part: products of plain numbers are faster.
-    exponent = ((-0.5 / (LIGHT_KM_S * step) ** 2) * omega**2).repeat_interleave(2)
+    # Powers of two, which torch computes in a third of the time of exponentials.
+    exponent = -0.5 / math.log(2.0) * (omega / (LIGHT_KM_S * step)) ** 2
+    exponent = exponent.repeat_interleave(2)
 
     def broadened(transform: Tensor, variance: Tensor) -> Tensor:
         parts = torch.view_as_real(transform).flatten(-2)
-        parts = parts * torch.exp(variance[..., None] * exponent)
+        parts = parts * torch.exp2(variance[..., None] * exponent)
         return torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
 
     if excess_km2_s2 is None:

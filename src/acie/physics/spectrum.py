@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.dust import (
-    BIRTH_CLOUD_RATIO,
     absorbed_luminosity,
+    attenuated_light,
     calzetti2000_attenuation,
-    dust_depth,
     modified_calzetti_attenuation,
 )
 from acie.physics.interpolation import linear_weights
@@ -94,8 +93,8 @@ class StellarPopulationModel(nn.Module):
         self.old_size = len(bases[0])
         tables = {
             "light_basis": torch.cat(bases),
-            "_log_wave_5500": torch.log(rest / 5500.0).float(),
-            "_log_calzetti": calzetti2000_attenuation(rest).log().float(),
+            "_log2_wave": torch.log2(rest / 5500.0).float(),
+            "_log2_curve": calzetti2000_attenuation(rest).log2().float(),
         }
         for name, table in tables.items():
             self.register_buffer(name, nn.functional.pad(table, room), persistent=False)
@@ -175,13 +174,14 @@ class StellarPopulationModel(nn.Module):
     ) -> Tensor:
         old = old @ self.light_basis[: self.old_size, pixels]
         young = young @ self.light_basis[self.old_size :, pixels]
-        depth = dust_depth(
+        return attenuated_light(
+            old,
+            young,
             state["dust_av"],
             state["dust_slope"],
-            self._log_calzetti[pixels],
-            self._log_wave_5500[pixels],
+            self._log2_curve[pixels],
+            self._log2_wave[pixels],
         )
-        return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
 
     def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
         """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
+from acie.physics.dust import attenuated_light, calzetti2000_attenuation
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import REST_STEP
 from acie.threads import spread
@@ -73,8 +73,8 @@ class SubsetModel:
             [physics.old_size, table.shape[1] - physics.old_size], 1
         )
         rest = physics.window.instrument[pixels] / (1.0 + redshift.double()[:, None])
-        self._log_wave = torch.log(rest / 5500.0).to(basis.dtype)[:, None]
-        self._log_curve = calzetti2000_attenuation(rest).log().to(basis.dtype)[:, None]
+        self._log2_wave = torch.log2(rest / 5500.0).to(basis.dtype)[:, None]
+        self._log2_curve = calzetti2000_attenuation(rest).log2().to(basis.dtype)[:, None]
 
     def __call__(self, state: dict[str, Tensor]) -> Tensor:
         """Flux at the pixels, 1e-17 erg/s/cm2/A, ``(batch, sample, pixel)``.
@@ -89,8 +89,14 @@ class SubsetModel:
             (share * (part @ table).unflatten(-1, (_NODES, -1))).sum(-2)
             for part, table in ((old, self._old), (young, self._young))
         )
-        depth = dust_depth(state["dust_av"], state["dust_slope"], self._log_curve, self._log_wave)
-        return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
+        return attenuated_light(
+            old,
+            young,
+            state["dust_av"],
+            state["dust_slope"],
+            self._log2_curve,
+            self._log2_wave,
+        )
 
     def _interpolation(self, dispersion: Tensor) -> Tensor:
         """Weights of the nodes, ``(batch, sample, node)``.
