@@ -9,7 +9,7 @@ install: .venv/installed  ## make .venv and install
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,evaluate,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,evaluate,serve,test]'
 	touch $@
 
 test: install  ## set up and run every test

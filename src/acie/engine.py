@@ -92,7 +92,7 @@ class CounterfactualEngine:
             OutsideSupport: A redshift is outside the range of the model.
         """
         observation = observation.batched()
-        self._check_redshift(observation.redshift)
+        self.check_redshift(observation.redshift)
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         encoder = self.bundle.encoder
         encoding = encoder.encode(observation)
@@ -200,7 +200,13 @@ class CounterfactualEngine:
 
     # -- parts --------------------------------------------------------------------------------
 
-    def _check_redshift(self, redshift: Tensor) -> None:
+    def check_redshift(self, redshift: Tensor) -> None:
+        """Refuse redshifts that the model does not cover.
+
+        Raises:
+            MissingRedshift: A redshift is not a number.
+            OutsideSupport: A redshift is outside the range of the model.
+        """
         if not bool(torch.isfinite(redshift).all()):
             raise MissingRedshift(
                 "redshift",

@@ -108,6 +108,21 @@ class Abduction:
         return Abduction(posterior, noise, self.flux)
 
 
+    def galaxies(self, chosen: Tensor) -> "Abduction":
+        """The abduction of some galaxies of the batch, a mask or indices."""
+        own = self.posterior
+        posterior = replace(
+            own,
+            values={name: value[:, chosen] for name, value in own.values.items()},
+            spectra=own.spectra[:, chosen],
+            confidence=own.confidence[chosen],
+            quality=own.quality[chosen],
+            fit=own.fit[chosen],
+        )
+        noise = {name: value[:, chosen] for name, value in self.noise.items()}
+        return Abduction(posterior, noise, self.flux[chosen])
+
+
 @dataclass(frozen=True)
 class CounterfactualResult:
     """A factual and a counterfactual world that share all exogenous noise.

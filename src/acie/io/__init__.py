@@ -5,6 +5,7 @@
 
 __all__ = [
     "Catalogue",
+    "from_arrays",
     "identify",
     "read",
     "read_catalogue",
@@ -19,6 +20,7 @@ __all__ = [
 from acie.io import images as _images
 from acie.io import sdss as _sdss
 from acie.io import tables as _tables
+from acie.io.arrays import from_arrays
 from acie.io.catalogues import Catalogue, read_catalogue, write_catalogue
 from acie.io.desi import read_desi
 from acie.io.rebin import rebin

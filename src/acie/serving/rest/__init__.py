@@ -1,0 +1,3 @@
+"""REST: decode, call the service, encode."""
+
+__all__ = []

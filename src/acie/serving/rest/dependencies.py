@@ -1,0 +1,22 @@
+"""What endpoints ask for."""
+
+__all__ = ["ResourcesOf", "ServiceOf"]
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from acie.serving.resources import Resources
+from acie.serving.service import InferenceService
+
+
+def _resources(request: Request) -> Resources:
+    return request.app.state.resources
+
+
+def _service(request: Request) -> InferenceService:
+    return request.app.state.resources.service
+
+
+ResourcesOf = Annotated[Resources, Depends(_resources)]
+ServiceOf = Annotated[InferenceService, Depends(_service)]

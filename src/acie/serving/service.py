@@ -1,0 +1,177 @@
+"""The use cases of the service, whatever transport asks."""
+
+__all__ = ["InferenceService"]
+
+import asyncio
+import collections
+import time
+from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+
+from acie.errors import ACIEError, ConfigurationError
+from acie.figures import counterfactual_band
+from acie.observation import Observation
+from acie.redshift import settle_redshift
+from acie.results import Abduction, CounterfactualResult, summarise
+from acie.scm import Intervention, describe
+from acie.serving.batching import MicroBatcher
+from acie.serving.query import Answer, Query, StateSummary
+from acie.serving.registry import LoadedModel, ModelRegistry
+from acie.serving.settings import InferenceSettings
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A checked query: what the engine needs."""
+
+    model: LoadedModel
+    query: Query
+    actions: dict[str, Intervention]
+    hold: tuple[str, ...]
+    samples: int
+
+    @property
+    def question(self) -> Hashable:
+        """Equal for tasks whose counterfactual worlds can be computed together."""
+        return tuple(describe(a, n) for n, a in self.actions.items()), self.hold
+
+
+class InferenceService:
+    """Checks questions, computes those that are asked at the same time together.
+
+    Arguments:
+        registry: Loaded models.
+        settings: Draws and batches.
+    """
+
+    def __init__(self, registry: ModelRegistry, settings: InferenceSettings) -> None:
+        self.registry, self._settings = registry, settings
+        # One thread: the engine spreads galaxies over the cores by itself.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="acie-engine")
+        self._batcher: MicroBatcher[_Task, Answer] = MicroBatcher(
+            _compute, self._executor, settings.max_batch, settings.queue
+        )
+
+    async def answer(self, query: Query, timeout_s: float) -> Answer:
+        """The answer to one question.
+
+        Raises:
+            ACIEError: The question cannot be asked, or not now.
+        """
+        task = self._check(query)
+        # A seed promises the same draws again, which company in the batch would change.
+        alone = object() if query.seed is not None else None
+        key = (task.model.digest, task.samples, alone)
+        return await self._batcher.submit(key, task, time.monotonic() + timeout_s)
+
+    async def answer_all(
+        self, queries: Sequence[Query], timeout_s: float
+    ) -> list[Answer | ACIEError]:
+        """Answers or errors, in the order of the questions."""
+
+        async def one(query: Query) -> Answer | ACIEError:
+            try:
+                return await self.answer(query, timeout_s)
+            except ACIEError as error:
+                return error
+
+        return await asyncio.gather(*(one(query) for query in queries))
+
+    async def load(self, source: str) -> LoadedModel:
+        """Load a model, warm it up, then let it answer for its name."""
+        model = await asyncio.get_running_loop().run_in_executor(None, LoadedModel.load, source)
+        self.registry.add(model)
+        return model
+
+    async def close(self) -> None:
+        """Finish what was accepted."""
+        await self._batcher.drain()
+        self._executor.shutdown()
+
+    def _check(self, query: Query) -> _Task:
+        """Refuse here what would fail later, so that it does not cost others their batch."""
+        model = self.registry.find(query.model)
+        samples = self._settings.samples if query.samples is None else query.samples
+        if not 2 <= samples <= self._settings.max_samples:
+            raise ConfigurationError(
+                "samples",
+                expected=f"2 to {self._settings.max_samples}",
+                found=str(samples),
+            )
+        actions = model.engine.act(query.intervention)
+        hold = tuple(model.engine.check_hold(actions, query.hold))
+        redshift = query.observation.redshift
+        if bool(redshift.isfinite().all()):
+            model.engine.check_redshift(redshift)
+        return _Task(model, query, actions, hold, samples)
+
+
+def _compute(key: Hashable, tasks: Sequence[_Task]) -> list[Answer | Exception]:
+    """Answers of tasks of one model and number of draws; an error concerns its task only."""
+    engine, samples = tasks[0].model.engine, tasks[0].samples
+    seed = tasks[0].query.seed
+    generator = torch.Generator()
+    generator.manual_seed(seed) if seed is not None else generator.seed()
+    settled = [settle_redshift(task.query.observation, engine) for task in tasks]
+    batch = Observation.stack([observation for observation, _ in settled])
+    try:
+        abduction = engine.abduct(batch, samples, generator)
+    except ACIEError as error:
+        if len(tasks) == 1:
+            return [error]
+        return [answer for task in tasks for answer in _compute(key, [task])]
+    answers: list[Answer | Exception] = [RuntimeError("not computed")] * len(tasks)
+    groups = collections.defaultdict(list)
+    for index, task in enumerate(tasks):
+        groups[task.question].append(index)
+    for index in groups.values():
+        for place, answer in zip(index, _worlds(tasks, batch, abduction, index), strict=True):
+            answers[place] = answer
+    return answers
+
+
+def _worlds(
+    tasks: Sequence[_Task], batch: Observation, abduction: Abduction, index: list[int]
+) -> Iterable[Answer | Exception]:
+    """Counterfactual worlds of the galaxies ``index``, which all have the same question."""
+    task = tasks[index[0]]
+    which = torch.tensor(index)
+    try:
+        result = task.model.engine.predict(
+            batch[which], abduction.galaxies(which), task.actions, task.hold
+        )
+    except ACIEError as error:
+        if len(index) == 1:
+            return [error]
+        return [a for one in index for a in _worlds(tasks, batch, abduction, [one])]
+    return [_answer(tasks[i], result, place) for place, i in enumerate(index)]
+
+
+def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
+    low, middle, high = counterfactual_band(result, galaxy)
+    variables = task.model.engine.scm.variables
+
+    def state(values: dict[str, torch.Tensor]) -> dict[str, StateSummary]:
+        return {
+            name: {"unit": variable.unit, **summarise(values[name][:, galaxy])}
+            for name, variable in variables.items()
+            if name != "redshift"
+        }
+
+    return Answer(
+        model=task.model.identity,
+        redshift=float(result.observation.redshift[galaxy]),
+        interventions=result.actions,
+        counterfactual=middle,
+        counterfactual_p16=low,
+        counterfactual_p84=high,
+        latent=state(result.abduction.posterior.values),
+        counterfactual_latent=state(result.values),
+        confidence=float(result.confidence[galaxy]),
+        quality=result.quality[galaxy].names,
+        samples=task.samples,
+        seed=task.query.seed,
+    )
