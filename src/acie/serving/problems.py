@@ -62,13 +62,12 @@ class Problem:
 
 def problem_of(error: Exception) -> Problem:
     """The problem document of an error; what is not raised on purpose tells nothing."""
-    for kind, status, code in _TABLE:
-        if isinstance(error, kind):
-            break
-    else:
+    known = next((row for row in _TABLE if isinstance(error, row[0])), None)
+    if known is None:
         return Problem(
             500, "INTERNAL", "Internal error", "The error was logged.", "internal-error"
         )
+    _, status, code = known
     headers = {}
     if status in (429, 503, 504) and hasattr(error, "retry_after_s"):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))

@@ -87,8 +87,7 @@ class ModelRegistry:
         self._lock = threading.Lock()
 
     def add(self, model: LoadedModel) -> None:
-        """Make a warmed-up model the latest of its name, and the default if it is the first one
-        or replaces the default."""
+        """Make a warmed-up model the latest of its name; the first one is the default too."""
         with self._lock:
             self._models = {**self._models, (model.name, model.version): model}
             self._latest = {**self._latest, model.name: model}
