@@ -21,6 +21,7 @@ def broaden_and_shift(
     shift: Tensor,
     step: float,
     excess_km2_s2: Tensor | None = None,
+    gain: Tensor | None = None,
 ) -> Tensor:
     r"""Convolve with a Gaussian in velocity and move along the grid.
 
@@ -45,6 +46,7 @@ def broaden_and_shift(
         step: h, step of the grid in ln(lambda).
         excess_km2_s2: Variance to add at each pixel of the moved spectrum (or, negative, to
             remove, down to a total of zero), broadcastable to ``(*batch, wave)``.
+        gain: Multiplies each frequency besides, real, shape ``(wave // 2 + 1,)``.
 
     Returns:
         Values on the same grid, shape ``(*batch, wave)``.
@@ -54,7 +56,8 @@ def broaden_and_shift(
     omega = omega * (2.0 * math.pi / size)
     # A phase of thousands of radians is reduced in double precision.
     angle = torch.remainder(shift.double()[..., None] * omega.double(), 2.0 * math.pi)
-    phase = torch.polar(torch.ones_like(angle), -angle)
+    size_of_phase = torch.ones_like(angle) if gain is None else gain.double().expand_as(angle)
+    phase = torch.polar(size_of_phase, -angle)
     phase = phase.to(torch.complex64 if spectrum.dtype == torch.float32 else torch.complex128)
     transform = torch.fft.rfft(spectrum) * phase
     # Once for the real and once for the imaginary part: products of plain numbers are faster.

@@ -32,6 +32,7 @@ from acie.physics.templates import (
     REST_WAVELENGTH,
     TemplateSet,
     template_sigma_km_s,
+    undo_pixel_mean,
 )
 from acie.threads import spread
 from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLICITY, SOLAR_OXYGEN
@@ -89,9 +90,12 @@ class StellarPopulationModel(nn.Module):
         # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
         room = (0, self.window.overhang)
         rest = torch.as_tensor(REST_WAVELENGTH.copy())
-        bases = (templates.stellar_basis, templates.young_basis, templates.nebular_basis)
+        # Stars are tabulated as means over the pixels of the grid; lines, painted in Fourier
+        # space, and the smooth continuum below them as values.
+        stars = (undo_pixel_mean(t) for t in (templates.stellar_basis, templates.young_basis))
+        bases = (*stars, templates.nebular_basis)
         #: Templates that only diffuse dust attenuates come first.
-        self.old_size = len(bases[0])
+        self.old_size = len(templates.stellar_basis)
         tables = {
             "light_basis": torch.cat(bases),
             "_log_wave_5500": torch.log(rest / 5500.0).float(),
@@ -195,9 +199,12 @@ class StellarPopulationModel(nn.Module):
     def lsf_excess(self, redshift: Tensor, lsf_km_s: Tensor) -> Tensor:
         """Variance of instrument minus templates on the observed window, km^2/s^2.
 
+        The width of the pixels of 1 angstrom is in neither: the mean over them is taken exactly.
+
         Arguments:
             redshift: Shape ``(*batch,)``.
-            lsf_km_s: Instrumental sigma at the 6000 pixels, shape ``(*batch, wave)``.
+            lsf_km_s: Instrumental sigma at the 6000 pixels, as in
+                :class:`acie.observation.Observation`, shape ``(*batch, wave)``.
 
         Returns:
             Shape ``(*batch, window)``; outside the instrument's range the end value is repeated.
@@ -219,7 +226,7 @@ class StellarPopulationModel(nn.Module):
                 resolution.
 
         Returns:
-            1e-17 erg/s/cm2/A, shape ``(*batch, wave)``.
+            1e-17 erg/s/cm2/A, means over the pixels, shape ``(*batch, wave)``.
         """
         state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
@@ -277,7 +284,9 @@ class StellarPopulationModel(nn.Module):
             light = everything.gather(-1, columns)
         variance = state["velocity_dispersion"].to(light.dtype) ** 2
         excess = None if excess is None else excess.to(light.dtype)
-        moved = broaden_and_shift(window.taper(light), variance, shift, REST_STEP, excess)
+        moved = broaden_and_shift(
+            window.taper(light), variance, shift, REST_STEP, excess, window.prefilter
+        )
         return window.sample(moved)
 
     # -- read-outs ----------------------------------------------------------------------------
