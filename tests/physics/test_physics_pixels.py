@@ -87,3 +87,14 @@ def test_values_come_back_from_means(sigma):
     # What the Gaussian has beyond half a cycle per pixel has folded over, in means and values.
     folded = 4.0 * math.erfc(math.pi * sigma / math.sqrt(2.0))
     assert float((undo_pixel_mean(means[None])[0] - values).abs().max()) < folded + 1e-12
+
+
+def test_blocks_hold_the_taps():
+    window = PixelWindow().double()
+    values = torch.randn(
+        2, window.size, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    index, weights = window.taps(torch.arange(6000))
+    expected = sum(weight * values[:, index + tap] for tap, weight in enumerate(weights))
+    torch.testing.assert_close(window.sample(values), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(weights.sum(0), torch.ones(6000).double(), rtol=0, atol=1e-6)

@@ -6,6 +6,7 @@ A curve is :math:`a(\lambda) = A(\lambda)/A_V`. Stars older than the birth-cloud
 
 __all__ = [
     "BIRTH_CLOUD_RATIO",
+    "CALZETTI_BREAK",
     "absorbed_luminosity",
     "calzetti2000_attenuation",
     "drude_bump",
@@ -22,6 +23,8 @@ from torch import Tensor
 #: A_V of gas and young stars over A_V of the other stars: 1 / 0.44.
 #: Calzetti et al. 2000, ApJ 533, 682, equation 3.
 BIRTH_CLOUD_RATIO = 1.0 / 0.44
+#: Where the two branches of Calzetti's law meet, with a step of 0.7 %, angstrom.
+CALZETTI_BREAK = 6300.0
 _R_V = 4.05
 
 
@@ -54,7 +57,7 @@ def calzetti2000_attenuation(wave_angstrom: Tensor) -> Tensor:
     blue = _calzetti_blue(micron.clamp(min=0.12))
     red = 2.659 * (-1.857 + 1.040 / micron) + _R_V
     far = _calzetti_blue(torch.full_like(micron, 0.12)) * (micron / 0.12) ** -0.77
-    k = torch.where(micron < 0.12, far, torch.where(micron < 0.63, blue, red))
+    k = torch.where(micron < 0.12, far, torch.where(wave_angstrom < CALZETTI_BREAK, blue, red))
     return k.clamp(min=0.0) / _R_V
 
 

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from acie.units import LIGHT_KM_S
 
+#: Frequencies whose phase is computed one by one.
+_FEW = 64
+
 
 def broaden_and_shift(
     spectrum: Tensor,
@@ -54,19 +57,14 @@ def broaden_and_shift(
     size = spectrum.shape[-1]
     omega = torch.arange(size // 2 + 1, dtype=spectrum.dtype, device=spectrum.device)
     omega = omega * (2.0 * math.pi / size)
-    # A phase of thousands of radians is reduced in double precision.
-    angle = torch.remainder(shift.double()[..., None] * omega.double(), 2.0 * math.pi)
-    size_of_phase = torch.ones_like(angle) if gain is None else gain.double().expand_as(angle)
-    phase = torch.polar(size_of_phase, -angle)
-    phase = phase.to(torch.complex64 if spectrum.dtype == torch.float32 else torch.complex128)
+    phase = _phase(shift, size, spectrum.dtype)
+    if gain is not None:
+        phase = phase * gain.to(spectrum.dtype)
     transform = torch.fft.rfft(spectrum) * phase
-    # Once for the real and once for the imaginary part: products of plain numbers are faster.
-    exponent = ((-0.5 / (LIGHT_KM_S * step) ** 2) * omega**2).repeat_interleave(2)
+    exponent = (-0.5 / (LIGHT_KM_S * step) ** 2) * omega**2
 
     def broadened(transform: Tensor, variance: Tensor) -> Tensor:
-        parts = torch.view_as_real(transform).flatten(-2)
-        parts = parts * torch.exp(variance[..., None] * exponent)
-        return torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
+        return transform * torch.exp(variance[..., None] * exponent)
 
     if excess_km2_s2 is None:
         return torch.fft.irfft(broadened(transform, variance_km2_s2), n=size)
@@ -83,3 +81,22 @@ def broaden_and_shift(
     narrow = broadened(transform, low)
     wide = broadened(narrow, span)
     return torch.lerp(torch.fft.irfft(narrow, n=size), torch.fft.irfft(wide, n=size), share)
+
+
+def _phase(shift: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    r"""What moves a spectrum: :math:`\exp(-i \omega \Delta)`, shape ``(*batch, size // 2 + 1)``.
+
+    Frequency 64 a + b is the product of the phases of 64 a and of b: few sines and cosines.
+    """
+    count = size // 2 + 1
+    few = torch.arange(_FEW, dtype=torch.float64, device=shift.device)
+    many = _FEW * torch.arange(-(-count // _FEW), dtype=torch.float64, device=shift.device)
+
+    def turn(frequency: Tensor) -> Tensor:
+        # A phase of thousands of radians is reduced in double precision.
+        angle = shift.double()[..., None] * frequency * (2.0 * math.pi / size)
+        angle = torch.remainder(angle, 2.0 * math.pi)
+        return torch.polar(torch.ones_like(angle), -angle).to(dtype.to_complex())
+
+    product = turn(many)[..., :, None] * turn(few)[..., None, :]
+    return product.flatten(-2)[..., :count]

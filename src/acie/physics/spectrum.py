@@ -14,16 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from acie.physics.cosmology import FlatLambdaCDM
-from acie.physics.dust import (
-    BIRTH_CLOUD_RATIO,
-    absorbed_luminosity,
-    calzetti2000_attenuation,
-    dust_depth,
-    modified_calzetti_attenuation,
-)
+from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
 from acie.physics.kinematics import broaden_and_shift
 from acie.physics.pixels import PixelWindow
+from acie.physics.screen import DustScreen
 from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
 from acie.physics.ssp import AGE_EDGES_YR
 from acie.physics.templates import (
@@ -89,20 +84,15 @@ class StellarPopulationModel(nn.Module):
         self.window = PixelWindow()
         # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
         room = (0, self.window.overhang)
-        rest = torch.as_tensor(REST_WAVELENGTH.copy())
         # Stars are tabulated as means over the pixels of the grid; lines, painted in Fourier
         # space, and the smooth continuum below them as values.
         stars = (undo_pixel_mean(t) for t in (templates.stellar_basis, templates.young_basis))
         bases = (*stars, templates.nebular_basis)
         #: Templates that only diffuse dust attenuates come first.
         self.old_size = len(templates.stellar_basis)
-        tables = {
-            "light_basis": torch.cat(bases),
-            "_log_wave_5500": torch.log(rest / 5500.0).float(),
-            "_log_calzetti": calzetti2000_attenuation(rest).log().float(),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, nn.functional.pad(table, room), persistent=False)
+        basis = nn.functional.pad(torch.cat(bases), room)
+        self.register_buffer("light_basis", basis, persistent=False)
+        self.screen = DustScreen(float(REST_WAVELENGTH[0]), REST_STEP, basis.shape[-1])
 
     # -- masses -------------------------------------------------------------------------------
 
@@ -179,13 +169,8 @@ class StellarPopulationModel(nn.Module):
     ) -> Tensor:
         old = old @ self.light_basis[: self.old_size, pixels]
         young = young @ self.light_basis[self.old_size :, pixels]
-        depth = dust_depth(
-            state["dust_av"],
-            state["dust_slope"],
-            self._log_calzetti[pixels],
-            self._log_wave_5500[pixels],
-        )
-        return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
+        passed = self.screen(state["dust_av"], state["dust_slope"], pixels)
+        return torch.addcmul(old * passed[0], young, passed[1])
 
     def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
         """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""
@@ -279,9 +264,11 @@ class StellarPopulationModel(nn.Module):
             light = self._attenuated(old, young, state, pixels)
             shift = shift[:1]
         else:
-            everything = self._attenuated(old, young, state, slice(None))
-            columns = first[:, None] + torch.arange(window.size, device=first.device)
-            light = everything.gather(-1, columns)
+            start = int(first.min())
+            pixels = slice(start, int(first.max()) + window.size)
+            columns = torch.arange(window.size, device=first.device) - start
+            light = self._attenuated(old, young, state, pixels)
+            light = light.gather(-1, first[:, None] + columns)
         variance = state["velocity_dispersion"].to(light.dtype) ** 2
         excess = None if excess is None else excess.to(light.dtype)
         moved = broaden_and_shift(
