@@ -14,6 +14,9 @@ from torch import Tensor
 
 from acie.units import LIGHT_KM_S
 
+#: Frequencies whose phase is computed one by one.
+_FEW = 64
+
 
 def broaden_and_shift(
     spectrum: Tensor,
@@ -21,6 +24,7 @@ def broaden_and_shift(
     shift: Tensor,
     step: float,
     excess_km2_s2: Tensor | None = None,
+    gain: Tensor | None = None,
 ) -> Tensor:
     r"""Convolve with a Gaussian in velocity and move along the grid.
 
@@ -45,6 +49,7 @@ def broaden_and_shift(
         step: h, step of the grid in ln(lambda).
         excess_km2_s2: Variance to add at each pixel of the moved spectrum (or, negative, to
             remove, down to a total of zero), broadcastable to ``(*batch, wave)``.
+        gain: Multiplies each frequency besides, real, shape ``(wave // 2 + 1,)``.
 
     Returns:
         Values on the same grid, shape ``(*batch, wave)``.
@@ -52,20 +57,15 @@ def broaden_and_shift(
     size = spectrum.shape[-1]
     omega = torch.arange(size // 2 + 1, dtype=spectrum.dtype, device=spectrum.device)
     omega = omega * (2.0 * math.pi / size)
-    # A phase of thousands of radians is reduced in double precision.
-    angle = torch.remainder(shift.double()[..., None] * omega.double(), 2.0 * math.pi)
-    phase = torch.polar(torch.ones_like(angle), -angle)
-    phase = phase.to(torch.complex64 if spectrum.dtype == torch.float32 else torch.complex128)
+    phase = _phase(shift, size, spectrum.dtype)
+    if gain is not None:
+        phase = phase * gain.to(spectrum.dtype)
     transform = torch.fft.rfft(spectrum) * phase
-    # Once for the real and once for the imaginary part: products of plain numbers are faster.
     # Powers of two, which torch computes in a third of the time of exponentials.
-    exponent = -0.5 / math.log(2.0) * (omega / (LIGHT_KM_S * step)) ** 2
-    exponent = exponent.repeat_interleave(2)
+    exponent = (-0.5 / math.log(2.0) / (LIGHT_KM_S * step) ** 2) * omega**2
 
     def broadened(transform: Tensor, variance: Tensor) -> Tensor:
-        parts = torch.view_as_real(transform).flatten(-2)
-        parts = parts * torch.exp2(variance[..., None] * exponent)
-        return torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
+        return transform * torch.exp2(variance[..., None] * exponent)
 
     if excess_km2_s2 is None:
         return torch.fft.irfft(broadened(transform, variance_km2_s2), n=size)
@@ -82,3 +82,22 @@ def broaden_and_shift(
     narrow = broadened(transform, low)
     wide = broadened(narrow, span)
     return torch.lerp(torch.fft.irfft(narrow, n=size), torch.fft.irfft(wide, n=size), share)
+
+
+def _phase(shift: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    r"""What moves a spectrum: :math:`\exp(-i \omega \Delta)`, shape ``(*batch, size // 2 + 1)``.
+
+    Frequency 64 a + b is the product of the phases of 64 a and of b: few sines and cosines.
+    """
+    count = size // 2 + 1
+    few = torch.arange(_FEW, dtype=torch.float64, device=shift.device)
+    many = _FEW * torch.arange(-(-count // _FEW), dtype=torch.float64, device=shift.device)
+
+    def turn(frequency: Tensor) -> Tensor:
+        # A phase of thousands of radians is reduced in double precision.
+        angle = shift.double()[..., None] * frequency * (2.0 * math.pi / size)
+        angle = torch.remainder(angle, 2.0 * math.pi)
+        return torch.polar(torch.ones_like(angle), -angle).to(dtype.to_complex())
+
+    product = turn(many)[..., :, None] * turn(few)[..., None, :]
+    return product.flatten(-2)[..., :count]

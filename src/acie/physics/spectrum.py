@@ -14,15 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from acie.physics.cosmology import FlatLambdaCDM
-from acie.physics.dust import (
-    absorbed_luminosity,
-    attenuated_light,
-    calzetti2000_attenuation,
-    modified_calzetti_attenuation,
-)
+from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
 from acie.physics.kinematics import broaden_and_shift
 from acie.physics.pixels import PixelWindow
+from acie.physics.screen import DustScreen
 from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
 from acie.physics.ssp import AGE_EDGES_YR
 from acie.physics.templates import (
@@ -31,6 +27,7 @@ from acie.physics.templates import (
     REST_WAVELENGTH,
     TemplateSet,
     template_sigma_km_s,
+    undo_pixel_mean,
 )
 from acie.threads import spread
 from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLICITY, SOLAR_OXYGEN
@@ -87,17 +84,15 @@ class StellarPopulationModel(nn.Module):
         self.window = PixelWindow()
         # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
         room = (0, self.window.overhang)
-        rest = torch.as_tensor(REST_WAVELENGTH.copy())
-        bases = (templates.stellar_basis, templates.young_basis, templates.nebular_basis)
+        # Stars are tabulated as means over the pixels of the grid; lines, painted in Fourier
+        # space, and the smooth continuum below them as values.
+        stars = (undo_pixel_mean(t) for t in (templates.stellar_basis, templates.young_basis))
+        bases = (*stars, templates.nebular_basis)
         #: Templates that only diffuse dust attenuates come first.
-        self.old_size = len(bases[0])
-        tables = {
-            "light_basis": torch.cat(bases),
-            "_log2_wave": torch.log2(rest / 5500.0).float(),
-            "_log2_curve": calzetti2000_attenuation(rest).log2().float(),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, nn.functional.pad(table, room), persistent=False)
+        self.old_size = len(templates.stellar_basis)
+        basis = nn.functional.pad(torch.cat(bases), room)
+        self.register_buffer("light_basis", basis, persistent=False)
+        self.screen = DustScreen(float(REST_WAVELENGTH[0]), REST_STEP, basis.shape[-1])
 
     # -- masses -------------------------------------------------------------------------------
 
@@ -174,14 +169,8 @@ class StellarPopulationModel(nn.Module):
     ) -> Tensor:
         old = old @ self.light_basis[: self.old_size, pixels]
         young = young @ self.light_basis[self.old_size :, pixels]
-        return attenuated_light(
-            old,
-            young,
-            state["dust_av"],
-            state["dust_slope"],
-            self._log2_curve[pixels],
-            self._log2_wave[pixels],
-        )
+        passed = self.screen(state["dust_av"], state["dust_slope"], pixels)
+        return torch.addcmul(old * passed[0], young, passed[1])
 
     def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
         """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""
@@ -195,9 +184,12 @@ class StellarPopulationModel(nn.Module):
     def lsf_excess(self, redshift: Tensor, lsf_km_s: Tensor) -> Tensor:
         """Variance of instrument minus templates on the observed window, km^2/s^2.
 
+        The width of the pixels of 1 angstrom is in neither: the mean over them is taken exactly.
+
         Arguments:
             redshift: Shape ``(*batch,)``.
-            lsf_km_s: Instrumental sigma at the 6000 pixels, shape ``(*batch, wave)``.
+            lsf_km_s: Instrumental sigma at the 6000 pixels, as in
+                :class:`acie.observation.Observation`, shape ``(*batch, wave)``.
 
         Returns:
             Shape ``(*batch, window)``; outside the instrument's range the end value is repeated.
@@ -219,7 +211,7 @@ class StellarPopulationModel(nn.Module):
                 resolution.
 
         Returns:
-            1e-17 erg/s/cm2/A, shape ``(*batch, wave)``.
+            1e-17 erg/s/cm2/A, means over the pixels, shape ``(*batch, wave)``.
         """
         state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
@@ -272,12 +264,16 @@ class StellarPopulationModel(nn.Module):
             light = self._attenuated(old, young, state, pixels)
             shift = shift[:1]
         else:
-            everything = self._attenuated(old, young, state, slice(None))
-            columns = first[:, None] + torch.arange(window.size, device=first.device)
-            light = everything.gather(-1, columns)
+            start = int(first.min())
+            pixels = slice(start, int(first.max()) + window.size)
+            columns = torch.arange(window.size, device=first.device) - start
+            light = self._attenuated(old, young, state, pixels)
+            light = light.gather(-1, first[:, None] + columns)
         variance = state["velocity_dispersion"].to(light.dtype) ** 2
         excess = None if excess is None else excess.to(light.dtype)
-        moved = broaden_and_shift(window.taper(light), variance, shift, REST_STEP, excess)
+        moved = broaden_and_shift(
+            window.taper(light), variance, shift, REST_STEP, excess, window.prefilter
+        )
         return window.sample(moved)
 
     # -- read-outs ----------------------------------------------------------------------------
