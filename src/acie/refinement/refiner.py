@@ -214,7 +214,10 @@ class PosteriorRefiner:
 def _levels(num_samples: int) -> list[_Level]:
     """For every galaxy, for those that need more, and for those that need much more."""
     some, many = max(48, num_samples // 2), max(112, 3 * num_samples // 2)
-    first = RefinementConfig(first=max(48, num_samples // 4), rounds=(some, many), components=1)
+    # Thousands of operations of a few draws each: one round of many costs less than two of few.
+    first = RefinementConfig(
+        first=max(160, num_samples), rounds=(max(160, many),), components=1
+    )
     more = RefinementConfig(first=2 * some, rounds=(some, some, some, many), components=1)
     most = RefinementConfig(first=512, rounds=(256,) * 4 + (384,) * 2, components=2)
     # The last one starts from nothing, so a second try is another chance.
