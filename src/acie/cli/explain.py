@@ -290,19 +290,25 @@ def _sought(
 
     found = seek_target(engine.scm, draws, by, outcome, goal, options.hold)
     variable, hit = engine.scm.variables[by], found.reached
+
+    def spread(values: Any, rows: Any = None) -> dict[str, Any]:
+        """Of all draws, or of those for which ``rows`` is true."""
+        if rows is None:
+            return spread_estimate(values, 0.68, COVERS, effective=draws.effective).to_json()
+        size = draws.take(rows.nonzero()[:, 0]).effective
+        return spread_estimate(values[rows], 0.68, COVERS, effective=size).to_json()
+
     some = bool(hit.any())
     return {
         "unit": variable.unit,
         "change_unit": "dex" if variable.transform == "log10" else variable.unit,
-        "factual": spread_estimate(draws.values[by], 0.68, COVERS).to_json(),
-        "now": spread_estimate(evaluate_outcome(outcome, draws.values), 0.68, COVERS).to_json(),
+        "factual": spread(draws.values[by]),
+        "now": spread(evaluate_outcome(outcome, draws.values)),
         "share_reached": found.share,
-        "value": spread_estimate(found.value[hit], 0.68, COVERS).to_json() if some else None,
-        "change": spread_estimate(found.change[hit], 0.68, COVERS).to_json() if some else None,
+        "value": spread(found.value, hit) if some else None,
+        "change": spread(found.change, hit) if some else None,
         "share_ambiguous": float(found.ambiguous.double().mean()),
-        "closest": None
-        if found.share == 1.0
-        else spread_estimate(found.closest[~hit], 0.68, COVERS).to_json(),
+        "closest": None if found.share == 1.0 else spread(found.closest, ~hit),
     }
 
 
