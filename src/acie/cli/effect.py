@@ -217,7 +217,7 @@ def _show_individual(answer: dict[str, Any]) -> None:
     title = heading(answer, asked)
     if answer["share_possible"] < 1.0:
         title += f"\nthe action is possible for {percent(answer['share_possible'])} of the draws"
-    table(title, ("name", f"{answer['outcome']}{unit}", "68 % of draws"), rows)
+    table(title, ("name", f"{answer['outcome']}{unit}", "68 % interval"), rows)
     if "sensitivity" in answer:
         sensitivity_table(answer["sensitivity"])
     typer.echo()

@@ -176,7 +176,7 @@ def _explained(
 
 
 def _show_effect(answer: dict[str, Any]) -> None:
-    columns = ("name", answer["outcome"], "68 % of draws")
+    columns = ("name", answer["outcome"], "68 % interval")
     title = heading(answer, ", ".join(answer["interventions"]))
     table(f"{title}\nBy first step", columns, _share_rows(answer["first_steps"]))
     if "causes" in answer:
@@ -232,7 +232,7 @@ def _show_difference(answer: dict[str, Any]) -> None:
         f"{heading(first, '(first)')}\n{heading(second, '(second)')}\n"
         f"Why {answer['outcome']} of the second differs: what is its own in every variable"
     )
-    columns = ("name", answer["outcome"], "68 % of draws")
+    columns = ("name", answer["outcome"], "68 % interval")
     table(title, columns, _share_rows(answer["difference"]))
     typer.echo("A variable gets what its causes do not explain; the rest is credited to them.")
 
