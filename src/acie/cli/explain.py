@@ -335,7 +335,7 @@ def _show_target(answer: dict[str, Any]) -> None:
         f"{heading(answer, '')}\nThe smallest change that takes {answer['outcome']} from "
         f"{number(first['value'])} to {number(answer['target'])}"
     )
-    table(title, ("name", "now", "then", "change", "68 % of those", "reached"), rows)
+    table(title, ("name", "now", "then", "change", "68 % interval", "reached"), rows)
     for line in said:
         typer.echo(line)
     typer.echo()
