@@ -17,8 +17,8 @@ sum 1, the bias :math:`E[e]` and the change of the variance combine to
 :math:`q + (1/2 - q)\,a(q)`, with :math:`a(q)` the mean, over the target, of the weight of a draw
 there. The mean of that over all q is :math:`\sum w^2`: one over Kish's effective number, which is
 what n means above. Where weights are larger in the tails than elsewhere (a proposal that is too
-narrow), this average leaves a part: at 39 effective draws from a proposal of 0.7 of the width, half
-a standard deviation off, 68 % intervals cover 67.0 % (64.4 % without any of it).
+narrow), this average leaves a part: at 39 effective draws from a proposal of 0.7 of the width,
+half a standard deviation off, 68 % intervals cover 67.0 %, and 64.4 % without any of it.
 
 *Resampled draws.* Repeats are weights that are whole multiples of 1 / S. The noise of resampling
 is in the repeats as well as the weights of the pool are, so Kish's number of the S draws that were
