@@ -5,7 +5,7 @@ and sampled at the pixels of the instrument. Everything is differentiable torch;
 ``(*batch, wave)``.
 """
 
-__all__ = ["ReadOuts", "StellarPopulationModel"]
+__all__ = ["OBSERVED", "ReadOuts", "Sightline", "StellarPopulationModel"]
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
-from acie.physics.kinematics import broaden_and_shift
+from acie.physics.kinematics import Broadening, broaden_and_shift
 from acie.physics.pixels import PixelWindow
 from acie.physics.screen import DustScreen
 from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
@@ -34,8 +34,21 @@ from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLI
 
 #: Spectra computed at a time: their arrays then stay in the cache of the processor.
 _CHUNK = 128
-#: What a spectrum depends on besides the coefficients of its light.
-_OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion", "redshift")
+#: What a spectrum depends on besides the coefficients of its light and its sightline.
+OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion")
+
+
+@dataclass(frozen=True)
+class Sightline:
+    """What all spectra of one galaxy share.
+
+    Arguments:
+        pixels: Where the observed window lies on the rest grid.
+        broadening: Shift by a fraction of a pixel, and resolution.
+    """
+
+    pixels: slice
+    broadening: Broadening
 
 
 @dataclass(frozen=True)
@@ -216,65 +229,88 @@ class StellarPopulationModel(nn.Module):
         state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
         light = self.coefficients(state, self.flux_factor(state))
-        if excess_km2_s2 is None or len(batch) < 2:
+        redshift = state["redshift"].reshape(-1, *batch[-1:])
+        if excess_km2_s2 is None or len(batch) < 2 or bool((redshift != redshift[0]).any()):
             light = tuple(part.reshape(-1, part.shape[-1]) for part in light)
-            flat = {name: value.reshape(-1) for name, value in state.items()}
+            flat = {name: state[name].reshape(-1) for name in (*OBSERVED, "redshift")}
             if excess_km2_s2 is not None:
                 excess_km2_s2 = excess_km2_s2.expand(*batch, -1).reshape(len(light[0]), -1)
-            return self.observe(light, flat, excess_km2_s2).reshape(*batch, -1)
+            return self._anywhere(light, flat, excess_km2_s2).reshape(*batch, -1)
         # The draws of one galaxy share redshift and resolution: they are computed together.
-        excess = excess_km2_s2.expand(*batch[-1:], -1)
+        sightlines = self.sightlines(redshift[0], excess_km2_s2.expand(*batch[-1:], -1))
 
         def galaxy(index: int) -> Tensor:
             part = tuple(p[..., index, :].reshape(-1, p.shape[-1]) for p in light)
-            own = {name: value[..., index].reshape(-1) for name, value in state.items()}
-            return self.observe(part, own, excess[[index]])
+            own = {name: state[name][..., index].reshape(-1) for name in OBSERVED}
+            return self.observe(part, own, sightlines[index])
 
         return torch.stack(spread(galaxy, range(batch[-1])), -2).reshape(*batch, -1)
 
+    def sightlines(self, redshift: Tensor, excess_km2_s2: Tensor | None = None) -> list[Sightline]:
+        """What all spectra of a galaxy share, for each galaxy of a batch.
+
+        Arguments:
+            redshift: Shape ``(batch,)``.
+            excess_km2_s2: From :meth:`lsf_excess`, ``(batch, window)``.
+        """
+        window = self.window
+        first, shift = window.locate(redshift)
+        broadening = Broadening(
+            window.size, shift, REST_STEP, excess_km2_s2, window.prefilter,
+            dtype=self.light_basis.dtype,
+        )  # fmt: skip
+        return [
+            Sightline(slice(start, start + window.size), broadening[galaxy])
+            for galaxy, start in enumerate(first.tolist())
+        ]
+
     def observe(
-        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], excess: Tensor | None
+        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], sightline: Sightline
     ) -> Tensor:
-        """Spectra of flat states ``(row,)``, from the coefficients of their light.
+        """Spectra of states of one galaxy, ``(row,)``, from the coefficients of their light.
 
         Arguments:
             light: From :meth:`coefficients`, ``(row, old)`` and ``(row, young)``.
-            state: ``dust_av``, ``dust_slope``, ``velocity_dispersion``, ``redshift``.
-            excess: See :meth:`forward`; ``(1, window)`` or ``(row, window)``.
+            state: ``dust_av``, ``dust_slope``, ``velocity_dispersion``.
+            sightline: Of the galaxy.
 
         Returns:
             As of :meth:`forward`, ``(row, wave)``.
         """
         parts = []
-        shared = excess is None or len(excess) == 1
         for start in range(0, len(light[0]), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            chunk = {name: state[name][rows] for name in _OBSERVED}
-            own = excess if shared else excess[rows]
-            parts.append(self._observe(light[0][rows], light[1][rows], chunk, own))
+            chunk = {name: state[name][rows] for name in OBSERVED}
+            flux = self._attenuated(light[0][rows], light[1][rows], chunk, sightline.pixels)
+            variance = chunk["velocity_dispersion"].to(flux.dtype) ** 2
+            moved = sightline.broadening(self.window.taper(flux), variance)
+            parts.append(self.window.sample(moved))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _observe(
-        self, old: Tensor, young: Tensor, state: dict[str, Tensor], excess: Tensor | None
+    def _anywhere(
+        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], excess: Tensor | None
     ) -> Tensor:
+        """Spectra of states at any redshifts, ``(row,)``, each with its own excess."""
         window, redshift = self.window, state["redshift"]
+        if excess is None and bool((redshift == redshift[0]).all()):
+            return self.observe(light, state, self.sightlines(redshift[:1])[0])
         first, shift = window.locate(redshift)
-        if bool((redshift == redshift[0]).all()):
-            pixels = slice(int(first[0]), int(first[0]) + window.size)
-            light = self._attenuated(old, young, state, pixels)
-            shift = shift[:1]
-        else:
-            start = int(first.min())
-            pixels = slice(start, int(first.max()) + window.size)
-            columns = torch.arange(window.size, device=first.device) - start
-            light = self._attenuated(old, young, state, pixels)
-            light = light.gather(-1, first[:, None] + columns)
-        variance = state["velocity_dispersion"].to(light.dtype) ** 2
-        excess = None if excess is None else excess.to(light.dtype)
-        moved = broaden_and_shift(
-            window.taper(light), variance, shift, REST_STEP, excess, window.prefilter
-        )
-        return window.sample(moved)
+        parts = []
+        for start in range(0, len(first), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            begin = int(first[rows].min())
+            pixels = slice(begin, int(first[rows].max()) + window.size)
+            chunk = {name: state[name][rows] for name in OBSERVED}
+            flux = self._attenuated(light[0][rows], light[1][rows], chunk, pixels)
+            columns = torch.arange(window.size, device=first.device) - begin
+            flux = flux.gather(-1, first[rows, None] + columns)
+            variance = chunk["velocity_dispersion"].to(flux.dtype) ** 2
+            own = None if excess is None else excess[rows].to(flux.dtype)
+            moved = broaden_and_shift(
+                window.taper(flux), variance, shift[rows], REST_STEP, own, window.prefilter
+            )
+            parts.append(window.sample(moved))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     # -- read-outs ----------------------------------------------------------------------------
 
