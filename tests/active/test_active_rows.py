@@ -22,6 +22,9 @@ GRAPH = {
     },
 }
 NAN = np.nan
+#: Variances of 2048 draws are known to 3.1 %, of 2000 fitted rows to 3.2 %, of the 8192 draws of
+#: the population to 1.6 %: four of their sum in squares.
+TOLERANCE = 4.0 * 0.047
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,8 @@ def data():
 
 @pytest.fixture(scope="module")
 def engine(data):
-    return TabularEngine(fit(GraphSpec.parse(GRAPH), Catalogue(data), FitConfig(seed=0, steps=200)))
+    config = FitConfig(seed=0, steps=200)
+    return TabularEngine(fit(GraphSpec.parse(GRAPH), Catalogue(data), config))
 
 
 def rows():
@@ -57,9 +61,7 @@ def test_the_variance_of_missing_values_is_that_of_the_model(engine):
     assert pool.missing == (("y",), ("x",), ("x", "y", "kind"), ("kind",))
     # y = 2 x + e: var(y | x) is 1 of 5, var(x | y) 1/5 of 1; kind tells nothing and is half each.
     want = torch.tensor([0.2, 0.2, 3.0, 1.0], dtype=torch.float64) / 3.0
-    # Variances of 2048 draws are known to 3.1 %, those of the 2000 rows fitted to 3.2 %, and
-    # weighted draws to less: three parts in ten is four standard deviations with room for twice.
-    assert torch.allclose(pool.score("posterior_variance"), want, rtol=0.3)
+    assert torch.allclose(pool.score("posterior_variance"), want, rtol=TOLERANCE)
     assert int(UncertaintySelector().select(pool, 1).index) == 2
 
 
@@ -69,8 +71,8 @@ def test_the_variance_of_an_effect_counts_what_the_effect_depends_on(engine):
     # The effect is 2 x: known where x is, 4 var(x | y) = 0.8 or 4 where it is not.
     assert float(found[0]) < 0.01
     assert float(found[3]) < 0.01
-    assert float(found[1]) == pytest.approx(0.8, rel=0.3)
-    assert float(found[2]) == pytest.approx(4.0, rel=0.3)
+    assert float(found[1]) == pytest.approx(0.8, rel=TOLERANCE)
+    assert float(found[2]) == pytest.approx(4.0, rel=TOLERANCE)
 
 
 def test_a_complete_catalogue_has_nothing_to_measure(engine, data):

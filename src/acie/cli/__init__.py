@@ -193,7 +193,7 @@ def active(
         str, typer.Option(help="determinantal, k_centre; highest, without diversity.")
     ] = "determinantal",
     exposure: Annotated[
-        float, typer.Option(help="Exposure times this factor, for the information gain.")
+        float, typer.Option(help="Exposure times this factor, for what is expected.")
     ] = 4.0,
     redshift: Annotated[
         float | None,

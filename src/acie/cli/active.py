@@ -87,7 +87,7 @@ def run(files: Sequence[str], options: ActiveOptions) -> int:
         "batch": options.batch,
         "interventions": list(options.do),
         "outcome": options.on or None,
-        "exposure": options.exposure if by == "information_gain" else None,
+        "exposure": options.exposure if "{exposure" in _SCORES[by] else None,
         "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
         "pool": len(pool),
         "failed": len(failed),
