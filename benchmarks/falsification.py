@@ -79,7 +79,10 @@ def one(scm, name, rows, seed):
 
 def report(runs):
     """A line per graph and number of rows."""
-    print("graph         rows  catalogues  refuted   p<0.05   p<0.01  p<0.001  uniform p  worst statements")
+    print(
+        "graph         rows  catalogues  refuted   p<0.05   p<0.01  p<0.001  uniform p  "
+        "worst statements"
+    )
     for name, rows in dict.fromkeys((run["graph"], run["rows"]) for run in runs):
         part = [run for run in runs if (run["graph"], run["rows"]) == (name, rows)]
         p = torch.tensor([run["p"] for run in part], dtype=torch.float64)
@@ -87,9 +90,10 @@ def report(runs):
         uniform = p.shape[1] * min(kstest(column.numpy(), "uniform").pvalue for column in p.T)
         worst = Counter(run["worst"] for run in part if run["rejected"]).most_common(2)
         shares = "  ".join(f"{float((p < a).double().mean()):7.4f}" for a in (0.05, 0.01, 0.001))
+        shares += f"  {min(uniform, 1.0):9.2g}"
         print(
             f"{name:12s} {rows:5d}  {len(part):10d}  {sum(run['rejected'] for run in part):7d}  "
-            f"{shares}  {min(uniform, 1.0):9.2g}  {', '.join(f'{w} ({c})' for w, c in worst) or '-'}"
+            f"{shares}  {', '.join(f'{w} ({c})' for w, c in worst) or '-'}"
         )
 
 
