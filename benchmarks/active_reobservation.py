@@ -5,9 +5,9 @@ observed again at S/N 20 (16 times the exposure), which replaces the first spect
 the error of the posterior means over the whole pool afterwards: of all continuous variables, in
 standard deviations of the population, and of the effect of an action on a feature, over the
 standard deviation of the true effects. The error of random choice is its exact expectation: the
-mean square over all choices of that size. The setting was looked at on seeds 100 to 105, at S/N 10 (4 times the
-exposure), where re-observing even the whole pool changed little; seeds 0
-and up are for the report.
+mean square over all choices of that size. The setting was looked at on seeds 100 to 105, at S/N 10
+(4 times the exposure), where re-observing even the whole pool changed little; seeds 0 and up are
+for the report.
 
 Run: python benchmarks/active_reobservation.py --seeds 7
 """
@@ -150,6 +150,7 @@ def draw(tables, path):
             )  # fmt: skip
         tidy(axis, PAPER, f"galaxies observed again, of {POOL}",
              "error at random - error", title)  # fmt: skip
+    axis.margins(y=0.35)  # room for the legend
     legend(axis, PAPER)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, facecolor="white")
