@@ -61,7 +61,7 @@ LAYERS = {
         "acie", "engine", "inference", "observation", "results", "scm", "simulation",
     },
     "questions": {"physics", "results", "scm", "simulation"},
-    "active": {"engine", "observation", "questions", "results", "scm"},
+    "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }
