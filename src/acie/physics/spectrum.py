@@ -282,7 +282,7 @@ class StellarPopulationModel(nn.Module):
             rows = slice(start, start + _CHUNK)
             chunk = {name: state[name][rows] for name in OBSERVED}
             flux = self._attenuated(light[0][rows], light[1][rows], chunk, sightline.pixels)
-            variance = chunk["velocity_dispersion"].to(flux.dtype) ** 2
+            variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
             moved = sightline.broadening(self.window.taper(flux), variance)
             parts.append(self.window.sample(moved))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -304,7 +304,7 @@ class StellarPopulationModel(nn.Module):
             flux = self._attenuated(light[0][rows], light[1][rows], chunk, pixels)
             columns = torch.arange(window.size, device=first.device) - begin
             flux = flux.gather(-1, first[rows, None] + columns)
-            variance = chunk["velocity_dispersion"].to(flux.dtype) ** 2
+            variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
             own = None if excess is None else excess[rows].to(flux.dtype)
             moved = broaden_and_shift(
                 window.taper(flux), variance, shift[rows], REST_STEP, own, window.prefilter
