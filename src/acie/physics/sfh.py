@@ -31,8 +31,7 @@ def _formed(x: Tensor) -> Tensor:
     """P(x) without cancellation at small x, where P ~ x^2 / 2 - x^3 / 3 + x^4 / 8."""
     small = x.abs() < 1e-3
     safe = torch.where(small, torch.ones_like(x), x)
-    decay = torch.expm1(-safe)
-    exact = -(decay + safe * (1.0 + decay))
+    exact = -torch.expm1(-safe) - safe * torch.exp(-safe)
     return torch.where(small, x * x * (0.5 - x / 3.0 + x * x / 8.0), exact)
 
 
