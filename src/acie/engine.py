@@ -247,7 +247,7 @@ class CounterfactualEngine:
         stacked = torch.stack(list(causes.values()))
         new = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
         new[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
-        light = self.physics.coefficients(causes, self.physics.flux_factor(causes))
+        light = self.physics.coefficients(causes)
         sightlines = self.physics.sightlines(observation.redshift, excess)
         change = torch.empty_like(factual)
 

@@ -124,14 +124,12 @@ class StellarPopulationModel(nn.Module):
 
     # -- light --------------------------------------------------------------------------------
 
-    def _weights(
-        self, state: dict[str, Tensor], factor: Tensor | float = 1.0
-    ) -> dict[str, Tensor]:
-        """Template weights per solar mass formed times ``factor``, in the templates' precision."""
+    def _weights(self, state: dict[str, Tensor], masses: Tensor) -> dict[str, Tensor]:
+        """Template weights for the masses formed in bins of age, in the templates' precision."""
         tables = self.templates
         share = tables.birth_cloud_share
         # Masses of bins are differences, hence of the state's precision until here.
-        masses = (self.bin_masses(state["age"], state["tau"]) * factor).to(share.dtype)
+        masses = masses.to(share.dtype)
         metal = linear_weights(state["metallicity"].to(share.dtype), tables.metallicity)
         gas_z = SOLAR_METALLICITY * 10.0 ** (state["gas_metallicity"] - SOLAR_OXYGEN)
         gas = linear_weights(gas_z.to(share.dtype), tables.metallicity)
@@ -145,19 +143,22 @@ class StellarPopulationModel(nn.Module):
         }
 
     def coefficients(
-        self, state: dict[str, Tensor], factor: Tensor | None = None
+        self, state: dict[str, Tensor], observed: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Coefficients of the basis spectra of old light, and of young stars and gas.
 
         Arguments:
             state: See the class; tensors of one shape.
-            factor: Multiplies each spectrum, ``(*batch,)``; one solar mass formed without it.
+            observed: 1e-17 erg/s/cm2/A at the observer; else Lsun/A for one solar mass formed.
 
         Returns:
             ``(*batch, old)`` and ``(*batch, young)``, in the order of ``light_basis``.
         """
-        # Spectra are linear in the weights: scaling these costs nothing.
-        weights = self._weights(state, 1.0 if factor is None else factor[..., None])
+        masses = self.bin_masses(state["age"], state["tau"])
+        if observed:
+            # Spectra are linear in the weights: scaling these costs nothing.
+            masses = masses * self.flux_factor(state, masses)[..., None]
+        weights = self._weights(state, masses)
         parts = []
         for name, weight in weights.items():
             table = getattr(self.templates, f"{name}_coefficients")
@@ -165,17 +166,17 @@ class StellarPopulationModel(nn.Module):
         return parts[0], torch.cat(parts[1:], -1)
 
     def rest_luminosity(
-        self, state: dict[str, Tensor], pixels: slice | None = None, factor: Tensor | None = None
+        self, state: dict[str, Tensor], pixels: slice | None = None, observed: bool = False
     ) -> Tensor:
-        """Attenuated luminosity per solar mass formed, Lsun/angstrom, ``(*batch, rest)``.
+        """Attenuated light on the rest-frame grid, ``(*batch, rest)``.
 
         Arguments:
             state: See the class; tensors of one shape.
             pixels: Part of the rest-frame grid; all of it when left out.
-            factor: Multiplies each spectrum, ``(*batch,)``.
+            observed: See :meth:`coefficients`.
         """
         pixels = slice(0, REST_SIZE) if pixels is None else pixels
-        return self._attenuated(*self.coefficients(state, factor), state, pixels)
+        return self._attenuated(*self.coefficients(state, observed), state, pixels)
 
     def _attenuated(
         self, old: Tensor, young: Tensor, state: dict[str, Tensor], pixels: slice
@@ -185,11 +186,16 @@ class StellarPopulationModel(nn.Module):
         passed = self.screen(state["dust_av"], state["dust_slope"], pixels)
         return torch.addcmul(old * passed[0], young, passed[1])
 
-    def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
-        """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""
+    def flux_factor(self, state: dict[str, Tensor], masses: Tensor) -> Tensor:
+        """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``.
+
+        Arguments:
+            state: See the class.
+            masses: From :meth:`bin_masses`, ``(*batch, age)``.
+        """
         redshift = state["redshift"]
         distance_cm = self.cosmology.luminosity_distance_mpc(redshift) * MPC_CM
-        mass = state["stellar_mass"] / self.surviving_fraction(state["age"], state["tau"])
+        mass = state["stellar_mass"] / (masses @ self._solar_surviving.to(masses.dtype))
         # Divided step by step: the square of a distance in cm overflows single precision.
         scale = SOLAR_LUMINOSITY_ERG_S / FLUX_SCALE / (4.0 * math.pi) / distance_cm
         return mass * (scale / distance_cm) / (1.0 + redshift)
@@ -228,7 +234,7 @@ class StellarPopulationModel(nn.Module):
         """
         state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
-        light = self.coefficients(state, self.flux_factor(state))
+        light = self.coefficients(state)
         redshift = state["redshift"].reshape(-1, *batch[-1:])
         if excess_km2_s2 is None or len(batch) < 2 or bool((redshift != redshift[0]).any()):
             light = tuple(part.reshape(-1, part.shape[-1]) for part in light)
@@ -317,8 +323,9 @@ class StellarPopulationModel(nn.Module):
     def read_outs(self, state: dict[str, Tensor]) -> ReadOuts:
         """Derived quantities; see :class:`ReadOuts`."""
         tables = self.templates
-        weights = self._weights(state)
-        surviving = self.surviving_fraction(state["age"], state["tau"])
+        masses = self.bin_masses(state["age"], state["tau"])
+        weights = self._weights(state, masses)
+        surviving = masses @ self._solar_surviving.to(masses.dtype)
         formed = state["stellar_mass"] / surviving
 
         def coarse(name: str, table: Tensor) -> Tensor:
@@ -337,7 +344,7 @@ class StellarPopulationModel(nn.Module):
         visible = int((tables.coarse_wave - 5500.0).abs().argmin())
         metal = linear_weights(state["metallicity"], tables.metallicity.to(formed.dtype))
         light = metal @ tables.coarse_stellar[..., visible].to(formed.dtype)
-        light = light * self.bin_masses(state["age"], state["tau"])
+        light = light * masses
         edges = self.age_edges_gyr.to(formed.dtype)
         middle = (edges[1:] + edges[:-1]) / 2.0
         return ReadOuts(

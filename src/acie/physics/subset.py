@@ -84,7 +84,7 @@ class SubsetModel:
             state: See :class:`StellarPopulationModel`; each of shape ``(sample, batch)``.
         """
         state = {name: value.T for name, value in state.items()}
-        old, young = self._physics.coefficients(state, self._physics.flux_factor(state))
+        old, young = self._physics.coefficients(state)
         share = self._interpolation(state["velocity_dispersion"]).to(old.dtype)[..., None]
         old, young = (
             (share * (part @ table).unflatten(-1, (_NODES, -1))).sum(-2)

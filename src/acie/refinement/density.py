@@ -152,7 +152,7 @@ class ExactSpectra:
         new = torch.ones(states["redshift"].shape, dtype=torch.bool)
         if index is not None:
             new[1:] = index[1:] != index[:-1]
-        light = self._physics.coefficients(states, self._physics.flux_factor(states))
+        light = self._physics.coefficients(states)
 
         # Few rows at a time: their spectra are still in the cache when they are compared.
         def work(part: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:

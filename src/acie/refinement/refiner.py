@@ -225,7 +225,7 @@ def _levels(num_samples: int) -> list[_Level]:
 
 
 def _groups(count: int, largest: int) -> tuple[Tensor, ...]:
-    """Consecutive galaxies in groups of nearly equal size, an even number of them if they are many.
+    """Consecutive galaxies in groups of nearly equal size, an even number of them if many.
 
     There are often two or four threads, but the draws must not depend on the machine. Few
     galaxies stay together: two threads of short operations get in each other's way.
