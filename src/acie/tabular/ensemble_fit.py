@@ -55,7 +55,7 @@ def fit_ensemble(
     batch = min(_BATCH, max(16, pool.shape[1] // 4))
     steps = max(200, min(steps, _EPOCHS * pool.shape[1] // batch))
     parameters = list(location.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(parameters, lr=_RATE, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=steps)
     best = torch.full((FOLDS,), float("inf"))
     kept = [parameter.detach().clone() for parameter in parameters]
