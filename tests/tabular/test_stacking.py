@@ -102,6 +102,13 @@ def test_a_dependence_is_found_where_there_is_one(kind):
     assert noise_depends(noise, (group if kind == "group" else x)[:, None])
 
 
+def test_an_outlier_hides_no_dependence():
+    u, x = normal(20_000, seed=9), normal(20_000, seed=10)
+    noise = u * torch.exp(0.1 * x)
+    noise[0] = 1e4
+    assert noise_depends(noise, x[:, None])
+
+
 def test_weights_of_a_mixture():
     rows = Rows(normal(300, seed=11), {"x": normal(300, seed=12)})
     network, _ = fit_ensemble((CAUSE,), rows, rows.value, generator(), 200)

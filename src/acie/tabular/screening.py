@@ -7,6 +7,8 @@ from torch import Tensor
 
 #: Largest probability to find a dependence where there is none.
 _LEVEL = 0.01
+#: Half-width of the spline of a noise law; nothing is learned of what lies beyond.
+_LIMIT = 6.0
 #: Degree of the polynomials in each cause.
 _DEGREE = 4
 
@@ -27,6 +29,8 @@ def noise_depends(noise: Tensor, features: Tensor) -> bool:
         features: The causes as numbers, ``(row, feature)``.
     """
     basis = _basis(features)
+    # A cube would let one outlier hide everything else.
+    noise = noise.clamp(-_LIMIT, _LIMIT)
     scores = torch.stack([noise, noise.square() - 1.0, noise**3 - 3.0 * noise], 1)
     scores = scores - scores.mean(0)
     explained = (basis.T @ scores).square().sum(0) / scores.square().sum(0)
