@@ -25,7 +25,7 @@ from acie.scm.effects import contrast
 from acie.seeds import SeedStream
 
 DO, ON = "stellar_mass*=1.5", "dn4000"
-STRATEGIES = ("random", "posterior_variance", "information_gain")
+STRATEGIES = ("random", "posterior_variance", "variance_reduction", "information_gain")
 POOL, HELD_OUT, FIRST, BATCH, BUDGET = 1000, 1000, 20, 10, 120
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "active.png"
 
@@ -91,7 +91,10 @@ def draw(rows, path):
 
     figure = new_figure(6.4, 3.8)
     axis = figure.subplots()
-    looks = ((PAPER.muted, "o", "--"), (PAPER.two, "s", "-"), (PAPER.one, "D", "-"))
+    looks = (
+        (PAPER.muted, "o", "--"), (PAPER.two, "s", "-"), (PAPER.three, "^", "-"),
+        (PAPER.one, "D", "-"),
+    )  # fmt: skip
     for by, (colour, marker, dash) in zip(STRATEGIES, looks, strict=True):
         labels = [row["labels"] for row in rows]
         axis.errorbar(

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from acie.engine import CounterfactualEngine
+from acie.quantiles import quantiles
 from acie.seeds import SeedStream
 from acie.simulation import NoiseModel
 from bagpipes_bridge import Bagpipes, engine_without_line_width
@@ -43,7 +44,7 @@ _LIMITS = {
     "ionization_parameter": (-3.99, -2.0),
     "velocity_dispersion": (50.0, 350.0),
 }
-_LEVELS = torch.tensor([0.16, 0.5, 0.84], dtype=torch.float64)
+_LEVELS = (0.16, 0.5, 0.84)
 REDSHIFT = (0.02, 0.25)
 
 
@@ -83,7 +84,7 @@ def measure(
     abduction = engine.abduct(observation, draws, stream.generator("infer"))
     spectra = abduction.posterior.spectra[:, 0].double()
     truth = torch.as_tensor(factual)
-    rows = {"factual": _against(spectra, truth)}
+    rows = {"factual": _against(spectra, truth, float(abduction.posterior.effective_draws[0]))}
     rows["factual"]["efficiency"] = float(abduction.posterior.confidence[0])
     for action, name in ACTIONS.items():
         target = torch.as_tensor(paint(changed(engine, state, action), bagpipes, engine.physics))
@@ -92,17 +93,18 @@ def measure(
         change = answer.change[:, 0].double()
         # Draws without an allowed value are left out, so the spectra are the answer's own.
         spectra = answer.abduction.posterior.spectra[:, 0].double()
+        effective = float(answer.effective_draws[0])
         rows[action] = {
-            **_against(spectra + change, target),
-            **_change(change, target - truth),
+            **_against(spectra + change, target, effective),
+            **_change(change, target - truth, effective),
             "change": float((target - truth).abs().sum() / truth.sum()),
         }
     return rows
 
 
-def _against(spectra: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+def _against(spectra: torch.Tensor, target: torch.Tensor, effective: float) -> dict[str, float]:
     """Spectra of draws ``(sample, wave)`` against the true one ``(wave,)``."""
-    low, middle, high = torch.quantile(spectra, _LEVELS, dim=0)
+    low, middle, high = quantiles(spectra, _LEVELS, effective)
     error = (middle - target).abs()
     return {
         "relative_error": float((error / target).median()),
@@ -112,9 +114,9 @@ def _against(spectra: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     }
 
 
-def _change(change: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+def _change(change: torch.Tensor, truth: torch.Tensor, effective: float) -> dict[str, float]:
     """The change alone; its coverage where it exceeds a twentieth of its largest value."""
-    low, middle, high = torch.quantile(change, _LEVELS, dim=0)
+    low, middle, high = quantiles(change, _LEVELS, effective)
     moved = truth.abs() > 0.05 * truth.abs().max()
     inside = ((truth >= low) & (truth <= high))[moved]
     return {

@@ -33,6 +33,7 @@ __all__ = [
     "paint",
     "problem",
     "real",
+    "truth_of",
 ]
 
 #: Redshift, halo mass [Msun] and whether quenched; all else is drawn from the causal model.
@@ -94,28 +95,29 @@ def noise_model(calibrated: bool) -> NoiseModel:
 
 
 def _resolution(redshift: torch.Tensor) -> torch.Tensor:
-    """That of the templates, km/s, ``(batch, wave)``.
-
-    Bagpipes averages over the observed pixels (12 to 24 km/s rms), ACIE over those of its rest
-    grid (16 km/s rms) and then samples: nearly the same, so neither is corrected for.
-    """
+    """That of the templates, km/s, ``(batch, wave)``; both codes average over the pixels."""
     return template_sigma_km_s(torch.as_tensor(WAVELENGTH.copy()) / (1.0 + redshift[:, None]))
 
 
-def mock(name: str, seed: int, physics: StellarPopulationModel) -> Problem:
-    """A galaxy drawn from the causal model and painted by Bagpipes at converged sampling."""
+def truth_of(name: str, seed: int, physics: StellarPopulationModel) -> dict[str, float]:
+    """State of a mock, drawn from the causal model, in physical units."""
     redshift, halo_mass, quenched = MOCKS[name]
     scm = build_galaxy_scm(physics)
-    stream = SeedStream(seed)
     given = {"redshift": redshift, "halo_mass": halo_mass, "quenched": quenched}
     values, _ = scm.sample(
         (1,),
         given={key: torch.tensor([value]) for key, value in given.items()},
-        generator=stream.generator(name),
+        generator=SeedStream(seed).generator(name),
     )
-    truth = {key: float(value[0]) for key, value in values.items()}
+    return {key: float(value[0]) for key, value in values.items()}
+
+
+def mock(name: str, seed: int, physics: StellarPopulationModel) -> Problem:
+    """A galaxy drawn from the causal model and painted by Bagpipes at converged sampling."""
+    truth = truth_of(name, seed, physics)
     clean = paint(truth, Bagpipes(30000.0, log_sampling=1e-4), physics)
-    observation = observe(clean, redshift, stream.generator(f"{name}-noise"), name)
+    noise = SeedStream(seed).generator(f"{name}-noise")
+    observation = observe(clean, MOCKS[name][0], noise, name)
     return Problem(name, observation, truth, calibrated=False)
 
 

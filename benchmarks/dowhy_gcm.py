@@ -5,7 +5,7 @@ and say what each held-out row would have been, had one variable had another val
 75 % percentile of the training rows, one variable at a time. The error of a row is the Euclidean
 distance to the true counterfactual over all variables.
 
-    python -m venv dowhy-venv && dowhy-venv/bin/pip install dowhy==0.14
+    python -m venv dowhy-venv && dowhy-venv/bin/pip install -r benchmarks/dowhy-requirements.txt
     python benchmarks/dowhy_gcm.py --dowhy-python dowhy-venv/bin/python
 
 DoWhy lives in an environment of its own and gets its data by files, so that neither library's

@@ -42,7 +42,10 @@ def answers(engine, draws: GalaxyDraws, outcomes, goal: float) -> dict:
     found["share of the step to metallicity"] = steps.shares["stellar_mass>metallicity"]
     sought = seek_target(engine.scm, draws, "age", outcomes["g_r"], goal)
     if sought.share > 0.5:
-        found["change of age for g_r - 0.05"] = spread_estimate(sought.change[sought.reached])
+        reached = draws.take(sought.reached.nonzero()[:, 0])
+        found["change of age for g_r - 0.05"] = spread_estimate(
+            sought.change[sought.reached], effective=reached.effective
+        )
     return found
 
 

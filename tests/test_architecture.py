@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "acie"
 
 #: Leaves that everything may import.
-FOUNDATIONS = {"errors", "units", "device", "seeds", "threads", "variables"}
+FOUNDATIONS = {"errors", "units", "device", "seeds", "threads", "variables", "quantiles"}
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars
 #: scm, physics and inference never import one another. "acie" is the package itself (``import
@@ -27,6 +27,7 @@ LAYERS = {
     "seeds": set(),
     "threads": set(),
     "variables": set(),
+    "quantiles": set(),
     "observation": set(),
     "refraction": set(),
     "results": {"observation"},
@@ -60,7 +61,7 @@ LAYERS = {
         "acie", "engine", "inference", "observation", "results", "scm", "simulation",
     },
     "questions": {"physics", "results", "scm", "simulation"},
-    "active": {"engine", "observation", "questions", "results", "scm"},
+    "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }

@@ -17,7 +17,7 @@ from acie.bundle import ModelBundle
 from acie.errors import ConflictingInterventions, MissingRedshift
 from acie.inference import RefinementConfig
 from acie.observation import Observation
-from acie.physics import StellarPopulationModel
+from acie.physics import OBSERVED, StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
 from acie.redshift import RedshiftEstimate, RedshiftScanner
 from acie.refinement import PosteriorRefiner, RefinementModels
@@ -253,14 +253,15 @@ class CounterfactualEngine:
         stacked = torch.stack(list(causes.values()))
         new = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
         new[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
-        light = self.physics.coefficients(causes, self.physics.flux_factor(causes))
+        light = self.physics.coefficients(causes)
+        sightlines = self.physics.sightlines(observation.redshift, excess)
         change = torch.empty_like(factual)
 
         def work(part: tuple[int, Tensor]) -> None:
             galaxy, rows = part
             own = tuple(piece[rows, galaxy] for piece in light)
-            state = {name: value[rows, galaxy] for name, value in causes.items()}
-            found = self.physics.observe(own, state, excess[galaxy, None])
+            state = {name: causes[name][rows, galaxy] for name in OBSERVED}
+            found = self.physics.observe(own, state, sightlines[galaxy])
             # Each part writes its own samples: up to the first of the next part.
             place = new[:, galaxy].cumsum(0)
             place = place - place[rows[0]]

@@ -5,12 +5,13 @@ __all__ = ["counterfactual_band", "plot_counterfactual"]
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from acie.quantiles import quantiles
 from acie.results import CounterfactualResult
 from acie.variables import Variable
 
 _LINES = {"[O II]": 3728.5, "H$\\beta$": 4862.7, "[O III]": 5008.2, "H$\\alpha$": 6564.6}
+_LEVELS = (0.16, 0.5, 0.84)
 _FACTUAL, _COUNTER = "#4c5a67", "#c8442d"
 
 
@@ -56,7 +57,7 @@ def plot_counterfactual(
     top.legend(loc="lower right", frameon=False)
     spectra = result.abduction.posterior.spectra[:, 0]
     ratio = ((spectra + result.change[:, 0]) / spectra.clamp(min=1e-12)).double()
-    bands = torch.quantile(ratio, torch.tensor([0.16, 0.5, 0.84]).double(), dim=0).numpy()
+    bands = quantiles(ratio, _LEVELS, result.effective_draws[0]).numpy()
     axes["ratio"].fill_between(wave, bands[0], bands[2], color=_COUNTER, alpha=0.25, lw=0)
     axes["ratio"].plot(wave, bands[1], color=_COUNTER, lw=0.8)
     axes["ratio"].axhline(1.0, color="0.6", lw=0.7)
@@ -70,8 +71,7 @@ def plot_counterfactual(
 def counterfactual_band(result: CounterfactualResult, galaxy: int = 0) -> tuple[np.ndarray, ...]:
     """16, 50 and 84 % of the counterfactual spectrum, each ``(wave,)``."""
     change = result.change[:, galaxy].double()
-    levels = torch.tensor([0.16, 0.5, 0.84], dtype=torch.float64)
-    bands = torch.quantile(change, levels, dim=0)
+    bands = quantiles(change, _LEVELS, result.effective_draws[galaxy])
     flux = result.observation.flux[galaxy].double()
     return tuple((flux + band).numpy() for band in bands)
 

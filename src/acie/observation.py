@@ -35,7 +35,9 @@ class Observation:
             spectra conserve information: the sum over pixels of ``ivar`` times a smooth template
             squared is that of the original pixels, so correlated pixels are not counted twice.
         redshift: Redshift, shape ``(*batch,)``.
-        lsf: Gaussian width of the instrumental line-spread function, km/s, ``(*batch, wave)``.
+        lsf: Gaussian width of the instrumental line-spread function, km/s, ``(*batch, wave)``:
+            of everything that widened a line *before* the mean over the pixels of 1 angstrom was
+            taken. That mean is left to the forward model, which takes it exactly.
         names: One name per galaxy, in the order of the flattened batch.
         quality: Bits of :class:`acie.QualityFlag` already known from reading, ``(*batch,)``.
         meta: Free facts about where the spectrum came from (survey, plate, target id).

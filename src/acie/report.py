@@ -24,9 +24,10 @@ def result_to_json(
 ) -> dict[str, Any]:
     """The answer for one galaxy; masked pixels of ``observed`` and the counterfactual are null."""
     posterior = result.abduction.posterior
+    effective = posterior.effective_draws[galaxy]
     states = {
         key: {
-            name: {"unit": variable.unit, **summarise(values[name][:, galaxy])}
+            name: {"unit": variable.unit, **summarise(values[name][:, galaxy], effective)}
             for name, variable in variables.items()
             if name != "redshift"
         }

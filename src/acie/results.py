@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from acie.observation import Observation
+from acie.quantiles import effective_draws, quantiles
 
 
 class QualityFlag(enum.IntFlag):
@@ -71,6 +72,11 @@ class PosteriorSamples:
     confidence: Tensor
     quality: Tensor
     fit: Tensor
+
+    @property
+    def effective_draws(self) -> Tensor:
+        """What the draws are worth, ``(batch,)``: some are repeated. Intervals depend on it."""
+        return effective_draws(self.values)
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,11 @@ class CounterfactualResult:
         return self.abduction.posterior.confidence
 
     @property
+    def effective_draws(self) -> Tensor:
+        """See :class:`PosteriorSamples`."""
+        return self.abduction.posterior.effective_draws
+
+    @property
     def quality(self) -> tuple[QualityFlag, ...]:
         """One flag per galaxy."""
         quality = self.abduction.posterior.quality | self.flags
@@ -172,8 +183,12 @@ class CounterfactualResult:
         return self.values[name] - self.abduction.posterior.values[name]
 
 
-def summarise(samples: Tensor) -> dict[str, float]:
-    """Median and central 68 % interval of draws of shape ``(sample,)``."""
-    levels = torch.tensor([0.16, 0.5, 0.84], dtype=samples.dtype, device=samples.device)
-    low, middle, high = torch.quantile(samples, levels).tolist()
+def summarise(samples: Tensor, effective: Tensor | float | None = None) -> dict[str, float]:
+    """Median and central 68 % interval of draws of shape ``(sample,)``.
+
+    Arguments:
+        samples: The draws.
+        effective: What they are worth; see :func:`acie.quantiles.quantiles`.
+    """
+    low, middle, high = quantiles(samples, (0.16, 0.5, 0.84), effective).tolist()
     return {"median": middle, "p16": low, "p84": high}

@@ -1,5 +1,6 @@
 """Choosing what to observe or simulate next: laws of scores, of batches, and of the loop."""
 
+import copy
 import math
 
 import pytest
@@ -50,7 +51,9 @@ def pool():
 
 
 @pytest.mark.parametrize("rule", BATCH_RULES)
-@pytest.mark.parametrize("by", ["posterior_variance", "information_gain", "random"])
+@pytest.mark.parametrize(
+    "by", ["posterior_variance", "variance_reduction", "information_gain", "random"]
+)
 def test_the_whole_pool_is_a_permutation(pool, rule, by):
     found = UncertaintySelector(by, rule).select(pool, len(pool))
     assert sorted(found.index.tolist()) == list(range(len(pool)))
@@ -126,6 +129,22 @@ def test_the_information_of_a_linear_gaussian_experiment_is_exact():
     one = gaussian_pool([spread], torch.zeros(1, 3), exposure=f, template_error=0.0)
     want = 3 * 0.5 * math.log((1.0 + f * a) / (1.0 + a))
     assert float(one.score("information_gain")) == pytest.approx(want, rel=1e-9)
+
+
+def test_the_fall_of_the_variance_is_exact_for_a_correlated_population():
+    # Prior covariance P, information A, f times of it: (1/P + A)^-1 - (1/P + f A)^-1.
+    f, draws = 4.0, 64
+    prior = torch.tensor([[1.0, 0.8, 0.3], [0.8, 1.0, 0.1], [0.3, 0.1, 1.0]], dtype=torch.float64)
+    part = torch.randn(3, 3, generator=seeded(4), dtype=torch.float64)
+    told = part @ part.T
+    before, after = (torch.linalg.inv(torch.linalg.inv(prior) + k * told) for k in (1.0, f))
+    white = gaussian_pool([1.0], torch.zeros(1, 3), draws=draws).theta
+    theta = white @ torch.linalg.cholesky(before).T
+    one = GalaxyPool(("0",), theta, prior, torch.ones(1), exposure=f, template_error=0.0)
+    want = float((before - after).trace() / 3)
+    assert float(one.score("variance_reduction")) == pytest.approx(want, rel=1e-9)
+    unknown = gaussian_pool([1.0], torch.zeros(1, 2))
+    assert float(unknown.score("variance_reduction")) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_information_has_its_limits():
@@ -264,6 +283,23 @@ def test_a_batch_of_the_regression_is_its_greedy_joint_entropy(fitted):
         rest = [i for i in range(15) if i not in chosen]
         chosen.append(max(rest, key=lambda i: joint[[*chosen, i]][:, [*chosen, i]].logdet()))
     assert found == chosen
+
+
+def test_the_expected_fall_of_the_variance_is_what_happens(fitted):
+    model, x = fitted
+    targets, new = (
+        torch.randn(n, 2, generator=seeded(6 + n), dtype=torch.float64) for n in (7, 3)
+    )
+    scores = RegressionPool(model, new, targets).score("variance_reduction")
+    before = model.predict(targets)[1]
+    for i in range(len(new)):
+        # The same hyperparameters and one more label, whatever its value.
+        more = copy.copy(model)
+        more._x = torch.cat([x, new[i : i + 1]])
+        more._factor = more._cholesky(more._log)
+        more._weights = torch.zeros(len(more._x), dtype=torch.float64)
+        fall = (before - more.predict(targets)[1]).mean()
+        assert float(scores[i]) == pytest.approx(float(fall), rel=1e-6)
 
 
 def test_information_about_targets_prefers_their_neighbours(fitted):

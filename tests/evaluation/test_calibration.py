@@ -9,7 +9,18 @@ from acie.evaluation.binning import binned
 from acie.evaluation.calibration import coverage, expected_maximum, recovery, sbc, tarp
 from acie.evaluation.causal import mean_and_error
 from acie.evaluation.population import Population
-from acie.evaluation.summary import FAIL, OPEN, PASS, _coverage_row, _sbc_row, _tarp_row, plain
+from acie.evaluation.summary import (
+    FAIL,
+    OPEN,
+    PASS,
+    _answer_row,
+    _coverage_row,
+    _predictive_row,
+    _sbc_row,
+    _tarp_row,
+    plain,
+)
+from acie.quantiles import quantiles
 from acie.variables import Variable
 
 BATCH, SAMPLES = 800, 100
@@ -136,3 +147,64 @@ def test_json_has_no_word_for_nan():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         EvaluationConfig(**wrong)
+
+
+# -- verdicts -------------------------------------------------------------------------------------
+
+
+def answered(*rows):
+    """A report with coverage, error and number of galaxies of each question."""
+    keys = ("coverage_state", "coverage_state_error", "count")
+    table = [dict(zip(keys, row, strict=True), label=f"q{i}") for i, row in enumerate(rows)]
+    return {"counterfactuals": table, "counterfactual_state_coverage_68": 0.68}
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([(0.70, 0.01, 900), (0.67, 0.01, 900)], PASS),
+        ([(0.70, 0.04, 100), (0.67, 0.04, 100)], OPEN),
+        ([(0.64, 0.03, 100), (0.67, 0.01, 900)], OPEN),
+        ([(0.60, 0.01, 900), (0.67, 0.01, 900)], FAIL),
+        # The furthest is off by chance; another one is not.
+        ([(0.50, 0.10, 9), (0.62, 0.01, 900)], FAIL),
+    ],
+)
+def test_answers_pass_where_they_are_near_and_fail_where_chance_cannot_explain(rows, verdict):
+    row = _answer_row(answered(*rows), "state")
+    assert row["verdict"] == verdict
+    if verdict == FAIL:
+        assert f"q{len(rows) - 1 if rows[0][2] == 9 else 0}" in row["measured"]
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.10, PASS), (0.11, OPEN), (0.14, FAIL)])
+def test_predictive_checks_are_open_where_chance_explains_the_excess(share, verdict):
+    # Standard error 0.0134 of 500 galaxies: one in a hundred right models exceeds 0.131.
+    table = {"p_chi2": {"share_below_0.1": share, "error": (0.09 / 500) ** 0.5}}
+    assert _predictive_row(table, 500)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("worst", "verdict"), [(0.03, PASS), (0.04, OPEN), (0.06, FAIL)])
+def test_coverage_is_open_where_a_perfect_model_is_as_far_off(worst, verdict):
+    table = {
+        "largest_deviation": {"x": worst, "y": 0.01}, "at_level": {"x": 0.5, "y": 0.5},
+        "expected": 0.035, "limit": 0.05,
+    }  # fmt: skip
+    assert _coverage_row(table)["verdict"] == verdict
+
+
+def test_intervals_of_repeated_draws_cover_what_they_say():
+    """The same galaxies with a third of the draws, each three times."""
+    whole = measured()
+    third = whole.found["draws"][:33].repeat_interleave(3, 0)
+    found = whole.found | {"draws": third}
+    tripled = Measured.of(whole.population, found, 15, seeded(2))
+    assert set(tripled.effective.tolist()) == {33.0}
+    single = quantiles(third[::3], (0.16, 0.5, 0.84))
+    # Two more places of interpolation per draw, and flat between them.
+    steps = third[::3].sort(0).values.diff(dim=0).amax(0)
+    assert bool(((tripled.bands() - single).abs() <= steps).all())
+    # Two independent variables of 800 galaxies, four standard errors.
+    inside = recovery(tripled, seeded())
+    mean = sum(row["coverage_68"] for row in inside.values()) / 2.0
+    assert abs(mean - 0.68) < 4.0 * (0.68 * 0.32 / 1600) ** 0.5

@@ -16,6 +16,9 @@ from acie.evaluation.laws import LAWS, check_composition, check_laws
 from acie.evaluation.population import Population
 from acie.evaluation.predictive import check_spectra
 from acie.evaluation.questions import make_questions, undo
+from acie.quantiles import quantiles
+from acie.questions import draws_of, galaxy_effect, galaxy_outcome
+from acie.report import result_to_json
 from acie.results import PosteriorSamples
 from acie.simulation import Simulator, SurveyConfig
 
@@ -211,6 +214,49 @@ def test_a_spectrum_that_its_posterior_cannot_make_is_seen(engine, drawn):
     assert float(fine["p_chi2"].max()) > 0.05
     assert wrong["p_correlation"].tolist() == [0.05, 0.05, 0.05]
     assert wrong["p_chi2"].tolist() == [0.05, 0.05, 0.05]
+
+
+# -- what draws are worth -------------------------------------------------------------------------
+
+
+def test_answers_know_what_their_draws_are_worth(abduction):
+    posterior = abduction.posterior
+    masses = posterior.values["stellar_mass"].T
+    worth = posterior.effective_draws
+    for one, column in zip(worth.tolist(), masses, strict=True):
+        counts = column.unique(return_counts=True)[1].double()
+        assert one == pytest.approx(32**2 / float(counts.square().sum()))
+    # Draws that stand in for others are worth nothing more.
+    again = abduction.take(torch.arange(32)[:, None].expand(-1, 3) // 2)
+    half = abduction.take(torch.arange(16)[:, None].expand(-1, 3))
+    torch.testing.assert_close(
+        again.posterior.effective_draws, half.posterior.effective_draws, rtol=1e-12, atol=0
+    )
+
+
+def test_every_interval_allows_for_it(engine, drawn, abduction):
+    result = engine.predict(drawn.observation, abduction, engine.act("stellar_mass*=1.5"))
+    worth, levels = abduction.posterior.effective_draws, (0.16, 0.5, 0.84)
+    galaxy = int(worth.argmin())
+    variables = engine.scm.variables
+    answer = result_to_json(
+        result, engine.bundle, variables, source="", timing_ms=0.0, galaxy=galaxy
+    )
+    draws = draws_of(abduction, galaxy)
+    assert draws.effective == float(worth[galaxy]) < 32
+    outcome = galaxy_outcome(engine.scm, engine.physics, "metallicity")
+    effect = galaxy_effect(engine.scm, draws, "stellar_mass*=1.5", outcome).spread()
+    for found, values in (
+        (tuple(answer["latent_state"]["age"][k] for k in ("p16", "median", "p84")),
+         abduction.posterior.values["age"]),
+        (tuple(answer["counterfactual_state"]["sfr"][k] for k in ("p16", "median", "p84")),
+         result.values["sfr"]),
+        ((effect.low, effect.value, effect.high), result.effect("metallicity")),
+    ):  # fmt: skip
+        wanted = quantiles(values[:, galaxy], levels, worth[galaxy]).tolist()
+        assert found == pytest.approx(wanted, rel=1e-9)
+        independent = quantiles(values[:, galaxy], levels).tolist()
+        assert wanted[0] < independent[0] < independent[2] < wanted[2]
 
 
 # -- the command ----------------------------------------------------------------------------------

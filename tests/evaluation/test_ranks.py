@@ -8,7 +8,8 @@ from scipy.stats import betabinom
 from acie.evaluation.population import random_rows
 from acie.evaluation.ranks import UniformBand, fractional_ranks, tarp_ranks
 from acie.evaluation.sbi_bridge import tarp_curve
-from acie.inference import uniformity_p_value
+from acie.inference import expected_coverage, systematic_resample, uniformity_p_value
+from acie.quantiles import effective_draws
 
 BATCH = 1500
 
@@ -110,3 +111,62 @@ def test_tarp_agrees_with_sbi():
     # at most three times that of uniform ones, and four standard errors of it.
     cell = 3.0 / 201.0
     assert float((own - expected).abs().max()) < cell + 4.0 * (cell / BATCH) ** 0.5
+
+
+def resampled(law, size, samples, seed=20):
+    """A truth and draws resampled from a weighted pool of the law it was drawn from."""
+    sets = 20_000
+    x = torch.randn(size, sets, generator=seeded(seed), dtype=torch.float64)
+    log_weights = torch.randn(size, sets, generator=seeded(seed + 1), dtype=torch.float64)
+    if law == "wider":
+        x = 0.3 + 1.4 * x
+        log_weights = -0.5 * x.square() + 0.5 * ((x - 0.3) / 1.4).square()
+    draws = x.gather(0, systematic_resample(log_weights, samples, seeded(seed + 2)))
+    return draws, torch.randn(sets, generator=seeded(seed + 3), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("size", "samples"), [(30, 64), (100, 64), (400, 256)])
+@pytest.mark.parametrize("law", ["unrelated", "wider"])
+def test_ranks_among_resampled_draws_cover_at_every_level(law, size, samples):
+    draws, truth = resampled(law, size, samples)
+    worth = effective_draws(draws)
+    levels = torch.arange(1, 100, dtype=torch.float64) / 100
+    old, new = (
+        expected_coverage(fractional_ranks(draws, truth, seeded(24), n)[:, None], levels)[:, 0]
+        - levels
+        for n in (None, worth)
+    )
+    # Kolmogorov's limit, which one seed of 10,000 exceeds.
+    chance = 2.23 / len(truth) ** 0.5
+    middle = levels < 0.85
+    # To first order in 1 / n nothing is left where there are draws on both sides of the truth;
+    # beyond the last draw one cell is all that can be told.
+    assert float(new[middle].abs().max()) < chance + 4.0 * float((1.0 / worth**2).mean())
+    assert float(new.abs().max()) < chance + float((1.0 / (worth + 1.0)).mean())
+    if law == "unrelated" and size < samples:
+        # As if the draws were independent: 0.68 * 2 (1/n - 1/64) too little, and more than chance.
+        assert float(old.mean()) < float(new.mean()) - 0.01
+        assert float(old.abs().max()) > chance
+
+
+def test_the_second_moment_of_ranks_is_exact_whatever_the_weights():
+    """F has variance 1/12 + 1/(6 n) for multiplicities that have nothing to do with the values."""
+    repeats = torch.tensor([1, 1, 1, 2, 3, 5, 8, 11])
+    sets = 200_000
+    values = torch.rand(len(repeats), sets, generator=seeded(30), dtype=torch.float64)
+    truth = torch.rand(sets, generator=seeded(31), dtype=torch.float64)
+    draws = values.repeat_interleave(repeats, 0)
+    worth = effective_draws(draws)
+    assert float(worth.min()) == float(worth.max()) == pytest.approx(32**2 / 226)
+    ranks = fractional_ranks(draws, truth, seeded(32), worth)
+    # The variance of a uniform number has a standard error of (1/80 - 1/144) ** 0.5 / sqrt(sets).
+    assert float(ranks.var()) == pytest.approx(1.0 / 12.0, abs=4.0 * 0.075 / sets**0.5)
+
+
+def test_ranks_of_independent_draws_are_the_usual_ones():
+    draws, truth, _ = toy(1.0)
+    usual = fractional_ranks(draws, truth, seeded(40))
+    whole = torch.full(truth.shape, float(len(draws)), dtype=torch.float64)
+    torch.testing.assert_close(fractional_ranks(draws, truth, seeded(40), whole), usual)
+    cells = (usual * (len(draws) + 1)).floor()
+    assert torch.equal(cells, (draws < truth).sum(0).double())

@@ -116,7 +116,7 @@ def test_correlated_pixels_are_not_counted_twice():
     assert chi2 < 1.01 * wave.size
 
 
-def test_resolution_includes_the_boxes_of_rebinning():
+def test_resolution_is_that_before_the_mean_over_a_pixel():
     """The second moment of a rebinned line, averaged over its position in the pixel."""
     wave = _sdss_grid()
     centre, width = 4500.0, 60.0 / LIGHT_KM_S * 4500.0
@@ -127,8 +127,8 @@ def test_resolution_includes_the_boxes_of_rebinning():
         flux, _ = rebin(wave, line, np.ones(wave.size))
         near = np.abs(WAVELENGTH - centre) < 30
         grid, weight = WAVELENGTH[near], flux[near] / flux[near].sum()
-        # Samples of averages over 1 angstrom have their width in their second moment.
-        moments.append((weight * (grid - (weight * grid).sum()) ** 2).sum())
+        # Samples of averages over 1 angstrom have that width in their second moment.
+        moments.append((weight * (grid - (weight * grid).sum()) ** 2).sum() - 1.0 / 12.0)
     expected = lsf_after_rebinning(wave, np.full(wave.size, 60.0))[900] / LIGHT_KM_S * 4500.0
     np.testing.assert_allclose(np.sqrt(np.mean(moments)), expected, rtol=0.01)
 

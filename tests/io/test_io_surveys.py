@@ -55,6 +55,17 @@ def test_every_good_sdss_file(sdss_folder, name):
     assert not (observation.ivar[np.abs(WAVELENGTH - 5578.9) < 7] > 0).any()
 
 
+def test_resolution_of_sdss_is_wider_than_a_line_before_the_pixels(sdss_folder):
+    path = sdss_folder / "spec-0266-51630-0367.fits"
+    table, lsf = fits.getdata(path, 1), read(path).lsf
+    wave = 10 ** table["loglam"].astype(float)
+    near = np.abs(wave - 6000.0).argmin()
+    # The mean over a native pixel of 69 km/s, and flux taken as constant within it.
+    expected = 69.03 * np.sqrt(float(table["wdisp"][near]) ** 2 + 2.0 / 12.0)
+    pixel = np.abs(WAVELENGTH - wave[near]).argmin()
+    assert float(lsf[pixel]) == pytest.approx(expected, rel=5e-3)
+
+
 def test_information_of_sdss_is_conserved(sdss_folder):
     table = fits.getdata(sdss_folder / "spec-0266-51630-0367.fits", 1)
     wave, ivar = 10 ** table["loglam"].astype(float), table["ivar"].astype(float)

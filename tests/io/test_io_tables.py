@@ -192,9 +192,9 @@ def test_decreasing_wavelengths_are_turned(spectrum, reference, tmp_path):
 
 def test_resolving_power_of_the_header(spectrum, tmp_path):
     path = _write(_table(spectrum, REDSHIFT=0.1, SPEC_RP=2000.0), tmp_path / "a.fits")
-    # Widened by the native pixel of 1.5 angstrom and the new one of 1 angstrom.
-    boxes = (1.5**2 + 1) / 12 * (299792.458 / 6600) ** 2
-    expected = np.hypot(299792.458 / 2000 / 2.3548, np.sqrt(boxes))
+    # Widened by the native pixel of 1.5 angstrom; the new one is left to the forward model.
+    box = 1.5**2 / 12 * (299792.458 / 6600) ** 2
+    expected = np.hypot(299792.458 / 2000 / 2.3548, np.sqrt(box))
     assert float(read(path).lsf[3000]) == pytest.approx(expected, rel=1e-3)
 
 

@@ -13,9 +13,10 @@ from acie.errors import (
     OutsideSupport,
     UnknownVariable,
 )
+from acie.quantiles import effective_draws
 from acie.scm import AdditiveNoiseMechanism, StructuralCausalModel, ThresholdMechanism
 from acie.scm.effects import association, contrast
-from acie.scm.intervals import mean_estimate, weighted_quantile
+from acie.scm.intervals import mean_estimate, spread_estimate
 from acie.scm.outcomes import ReadOut
 from acie.variables import Variable
 
@@ -167,16 +168,22 @@ def test_unknown_names_are_refused():
         mean_estimate(torch.zeros(3), level=1.5)
 
 
-def test_weighted_quantiles():
+def test_spreads_of_weighted_and_of_repeated_draws_agree():
     generator = seeded()
     x = torch.randn(200, generator=generator, dtype=torch.float64)
     count = torch.randint(1, 5, (200,), generator=generator)
-    levels = [0.16, 0.5, 0.84]
-    weighted = weighted_quantile(x, levels, count.double())
-    repeated = torch.quantile(
-        x.repeat_interleave(count), torch.tensor(levels, dtype=torch.float64)
-    )
-    # Two conventions of interpolation differ by less than a step between neighbours.
+    weighted = spread_estimate(x, weights=count.double())
+    again = x.repeat_interleave(count)
+    repeated = spread_estimate(again, effective=float(effective_draws(again)))
+    # Steps of a repeated draw are flat where those of a weighted one rise.
     step = x.sort().values.diff()[20:-20].max()
-    assert bool(((weighted - repeated).abs() <= step).all())
-    assert weighted_quantile(x[:1], levels, torch.ones(1)).tolist() == [x[0].item()] * 3
+    for end in ("low", "value", "high"):
+        assert abs(getattr(weighted, end) - getattr(repeated, end)) <= step
+    one = spread_estimate(x[:1], weights=torch.ones(1))
+    assert {one.low, one.value, one.high} == {x[0].item()}
+
+
+def test_repeated_draws_make_wider_intervals():
+    x = torch.randn(64, generator=seeded(), dtype=torch.float64)
+    as_many, fewer = spread_estimate(x), spread_estimate(x, effective=20.0)
+    assert fewer.low < as_many.low < as_many.value == fewer.value < as_many.high < fewer.high

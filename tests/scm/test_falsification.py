@@ -9,12 +9,9 @@ import torch
 from acie.errors import DataError
 from acie.scm import CausalGraph
 from acie.scm.falsification import falsify
-from acie.scm.independence import (
-    gcm_p_values,
-    partial_correlation_p_values,
-    smooth_residuals,
-)
+from acie.scm.independence import gcm_p_values, partial_correlation_p_values
 from acie.scm.mixed_graph import MixedGraph
+from acie.scm.smoothing import smooth_residuals
 
 RIGHT = CausalGraph({"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"], "e": ["d"]})
 WRONG = CausalGraph({"a": [], "b": ["a"], "c": ["b"], "d": ["c"], "e": ["d"]})
@@ -56,8 +53,7 @@ def independent_p_values(test, runs=300, rows=300):
 
 def test_the_covariance_measure_keeps_its_level_under_curved_dependence():
     def gcm(x, y, z, generator):
-        residual = smooth_residuals(torch.cat([x, y], 1), z, generator)
-        return gcm_p_values(residual[:, 0], residual[:, 1:])
+        return gcm_p_values(smooth_residuals(torch.cat([x, y], 1), z, generator), 0, [1])
 
     p = independent_p_values(gcm)
     # Binomial(300, 0.05): mean 15, standard deviation 3.8. Kolmogorov-Smirnov at 0.1 %: 1.95
@@ -72,8 +68,8 @@ def test_the_covariance_measure_finds_dependence_that_is_left():
     z = torch.randn(400, 1, generator=generator, dtype=torch.float64)
     x = torch.sin(2.0 * z) + torch.randn(400, 1, generator=generator, dtype=torch.float64)
     y = z**2 + 0.5 * x + torch.randn(400, 1, generator=generator, dtype=torch.float64)
-    residual = smooth_residuals(torch.cat([x, y], 1), z, generator)
-    assert float(gcm_p_values(residual[:, 0], residual[:, 1:])) < 1e-6
+    residuals = smooth_residuals(torch.cat([x, y], 1), z, generator)
+    assert float(gcm_p_values(residuals, 0, [1])) < 1e-6
 
 
 def test_partial_correlation_keeps_its_level_on_linear_data():
@@ -93,9 +89,53 @@ def test_smooth_residuals_remove_the_curve():
     z = torch.rand(1000, 2, generator=generator, dtype=torch.float64)
     curve = torch.sin(6.0 * z[:, 0]) * z[:, 1]
     noise = 0.1 * torch.randn(1000, generator=generator, dtype=torch.float64)
-    left = smooth_residuals((curve + noise)[:, None], z, generator)[:, 0]
+    left = smooth_residuals((curve + noise)[:, None], z, generator).values[:, 0]
     # What the regression misses is small beside the noise: 1/n^(1/4) of it is 0.018.
     assert float((left - (noise - noise.mean())).square().mean().sqrt()) < 0.1 / 1000**0.25 * 2
+
+
+def scores(residuals):
+    """Squared test statistics of every pair of columns, without and with the correction."""
+    r = residuals.values
+    sums, squares = r.T @ r, r.square().T @ r.square()
+    pair = torch.triu_indices(r.shape[1], r.shape[1], 1)
+    plain = (sums.square() / squares)[pair[0], pair[1]]
+    return plain, plain / residuals.inflation[pair[0], pair[1]]
+
+
+def test_the_degrees_of_freedom_of_the_regressions_are_paid_for():
+    # 120 columns that wiggle with two conditions, each along a direction of its own.
+    generator = seeded(2)
+    z = torch.randn(150, 2, generator=generator, dtype=torch.float64)
+    curve = torch.sin(2.0 * z @ torch.randn(2, 120, generator=generator, dtype=torch.float64))
+    noise = torch.randn(150, 120, generator=generator, dtype=torch.float64)
+    plain, corrected = scores(smooth_residuals(curve + 0.5 * noise, z, generator))
+    # 7140 squares of a standard normal: the mean deviates by 0.017; four of them.
+    assert abs(float(corrected.mean()) - 1.0) < 4.0 * math.sqrt(2.0 / len(corrected))
+    assert float(plain.mean()) > 1.0 + 4.0 * math.sqrt(2.0 / len(plain))
+
+
+def test_the_correction_is_exact_for_equal_noise_without_conditions():
+    values = torch.randn(30, 4, generator=seeded(), dtype=torch.float64)
+    found = smooth_residuals(values, torch.empty(30, 0, dtype=torch.float64), seeded())
+    assert torch.allclose(found.inflation, torch.full((4, 4), 30.0 / 29.0, dtype=torch.float64))
+
+
+def test_two_steps_at_the_same_place_leave_nothing_in_common():
+    # What one fixed width would smear out of both: a steep law and a class that flips.
+    runs, total = 20, 0.0
+    for seed in range(runs):
+        generator = seeded(seed)
+        z = torch.randn(1500, 1, generator=generator, dtype=torch.float64)
+        chance = torch.rand(1500, 1, generator=generator, dtype=torch.float64)
+        kind = (chance < torch.sigmoid(z / 0.05)).double()
+        noise = torch.randn(1500, 1, generator=generator, dtype=torch.float64)
+        law = torch.tanh(z / 0.1) + 0.2 * noise
+        r = smooth_residuals(torch.cat([kind, law], 1), z, generator).values
+        product = r[:, 0] * r[:, 1]
+        total += float(product.sum() / product.square().sum().sqrt())
+    # The mean of standard normals deviates by the root of 1/20; four of them.
+    assert abs(total / runs) < 4.0 / math.sqrt(runs)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from acie.scm import (
     KernelLocation,
     LearnedAdditiveMechanism,
     LearnedProbabilities,
+    MixedLocation,
     NetworkLocation,
     OrdinalMechanism,
 )
@@ -45,7 +46,10 @@ def causes(count, seed=1):
 def continuous():
     kernel = LearnedAdditiveMechanism(KernelLocation(PARENTS, 7, True), "log10")
     network = LearnedAdditiveMechanism(NetworkLocation(PARENTS, (8,)))
-    return {"kernel": kernel, "network": network, "flow": FlowMechanism(PARENTS, hidden=(8,))}
+    mixed = MixedLocation(KernelLocation(PARENTS, 7), NetworkLocation(PARENTS, (8, 5), 3))
+    mixed = LearnedAdditiveMechanism(mixed, "log10")
+    flow = FlowMechanism(PARENTS, hidden=(8,))
+    return {"kernel": kernel, "network": network, "mixed": mixed, "flow": flow}
 
 
 @pytest.mark.parametrize("name", continuous())

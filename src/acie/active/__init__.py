@@ -8,6 +8,8 @@ __all__ = [
     "PoolBuilder",
     "RegressionPool",
     "Round",
+    "RowPool",
+    "RowPoolBuilder",
     "Selection",
     "UncertaintySelector",
 ]
@@ -15,4 +17,5 @@ __all__ = [
 from acie.active.galaxies import GalaxyPool, PoolBuilder
 from acie.active.learner import ActiveLearner, Round
 from acie.active.regression import GaussianProcess, RegressionPool
+from acie.active.rows import RowPool, RowPoolBuilder
 from acie.active.selector import Pool, Selection, UncertaintySelector

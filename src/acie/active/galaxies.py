@@ -11,6 +11,11 @@ fall of the entropy, in nats, is
 .. math:: \tfrac12 \log\frac{|1 + f A|}{|1 + A|}
     = \tfrac12 \sum_k \log\left(f - (f - 1) v_k\right).
 
+**Variance reduction.** The variance of an axis falls from :math:`v_k` to
+:math:`v_k / (f - (f - 1) v_k)`. The score is the mean of the fall over the variables, in units of
+the population's variance. What no spectrum tells about (v = 1) counts for nothing, whereas
+posterior variance counts it in full.
+
 Errors of templates do not shrink with time. With S/N s per pixel and a relative template error e,
 f is therefore replaced by :math:`(s^{-2} + e^2) / (s^{-2}/f + e^2)`.
 
@@ -19,6 +24,8 @@ direction: a spectrum of pure noise stays one when its exposure is doubled. Post
 the opposite, where the most is unknown.
 
 References:
+    Cohn, Ghahramani & Jordan 1996, Journal of Artificial Intelligence Research 4, 129, section 2:
+    choosing by the expected fall of the variance.
     Lindley 1956, Annals of Mathematical Statistics 27, 986, definition 2: information provided by
     an experiment.
     Chaloner & Verdinelli 1995, Statistical Science 10, 273, section 2.2: the linear Gaussian case.
@@ -82,7 +89,7 @@ class GalaxyPool:
     @property
     def acquisitions(self) -> tuple[str, ...]:
         """Names of the scores."""
-        names = ("posterior_variance", "information_gain")
+        names = ("posterior_variance", "variance_reduction", "information_gain")
         return names if self.effect is None else (*names, "effect_variance")
 
     def __len__(self) -> int:
@@ -115,18 +122,30 @@ class GalaxyPool:
         square = ((values - mean).square() * known).sum(0)
         return square / (count - 1).clamp(min=1)
 
+    def _variance_reduction(self) -> Tensor:
+        """Expected fall of the posterior variance, see the head of this module."""
+        left, factor, share = self._spectrum()
+        after = left / (factor - (factor - 1.0) * left)
+        return ((left - after) * share).sum(-1) / self.theta.shape[-1]
+
     def _information_gain(self) -> Tensor:
         """Expected fall of the entropy in nats, see the head of this module."""
+        left, factor, _ = self._spectrum()
+        return 0.5 * torch.log(factor - (factor - 1.0) * left).sum(-1)
+
+    def _spectrum(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Eigenvalues v and factors f, and the variables' variance that an axis holds per v."""
         variance, axes = torch.linalg.eigh(self.correlation)
         kept = variance > _DEPENDENT * variance.max()
         whitened = self.theta @ (axes[:, kept] / variance[kept].sqrt())
         centred = whitened - whitened.mean(0)
         covariance = torch.einsum("sck,scl->ckl", centred, centred) / (len(centred) - 1)
-        left = torch.linalg.eigvalsh(covariance).clamp(0.0, 1.0)
+        left, turn = torch.linalg.eigh(covariance)
         pixel = self.signal_to_noise.double().clamp(min=1e-3) ** -2
         error = self.template_error**2
         factor = ((pixel + error) / (pixel / self.exposure + error))[:, None]
-        return 0.5 * torch.log(factor - (factor - 1.0) * left).sum(-1)
+        share = torch.einsum("k,ckl->cl", variance[kept], turn.square())
+        return left.clamp(0.0, 1.0), factor, share
 
 
 @dataclass

@@ -140,7 +140,7 @@ class RegressionPool:
     @property
     def acquisitions(self) -> tuple[str, ...]:
         """Names of the scores."""
-        return ("posterior_variance", "information_gain")
+        return ("posterior_variance", "variance_reduction", "information_gain")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -153,7 +153,10 @@ class RegressionPool:
         _, wanted = self.model.predict(self.targets)
         noise = self.model.noise
         square = self.model.covariance(self.x, self.targets).square()
-        share = square / ((variance + noise)[:, None] * (wanted + noise))
+        fall = square / (variance + noise)[:, None]
+        if by == "variance_reduction":
+            return fall.mean(1)
+        share = fall / (wanted + noise)
         return -0.5 * torch.log1p(-share.clamp(0.0, 1.0 - 1e-9)).mean(1)
 
     def similarity(self, index: int) -> Tensor:

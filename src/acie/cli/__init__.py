@@ -175,12 +175,15 @@ def explain(
 
 @app.command()
 def active(
-    pool: Annotated[list[str], typer.Option("--pool", help="Spectra, one or many.")],
+    pool: Annotated[list[str], typer.Option("--pool", help="Spectra, or catalogues.")],
     files: Annotated[list[str] | None, typer.Argument(help="More of the pool.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of galaxies to choose.")] = 100,
     by: Annotated[
         str | None,
-        typer.Option(help="posterior_variance, information_gain, effect_variance or random."),
+        typer.Option(
+            help="posterior_variance, variance_reduction, information_gain, effect_variance, "
+            "random."
+        ),
     ] = None,
     do: Annotated[
         list[str] | None, typer.Option("--do", metavar="EXPR", help="The action of the effect.")
@@ -190,7 +193,7 @@ def active(
         str, typer.Option(help="determinantal, k_centre; highest, without diversity.")
     ] = "determinantal",
     exposure: Annotated[
-        float, typer.Option(help="Exposure times this factor, for the information gain.")
+        float, typer.Option(help="Exposure times this factor, for what is expected.")
     ] = 4.0,
     redshift: Annotated[
         float | None,
@@ -205,6 +208,8 @@ def active(
     """Which galaxies to observe next: uncertain, informative, and not all alike.
 
     Example: acie active --pool spectra/*.fits --n 20 --do "stellar_mass*=1.5" --on dn4000
+
+    With a model of acie fit: the rows of a catalogue whose missing values to measure next.
     """
     from acie.cli.active import ActiveOptions, run
 

@@ -19,6 +19,7 @@ from acie.seeds import SeedStream
 #: What each score is, for people.
 _SCORES = {
     "posterior_variance": "variance left, mean over the variables, as a share of the population's",
+    "variance_reduction": "expected fall of that variance with {exposure:g} times the exposure",
     "information_gain": "expected information in nats of {exposure:g} times the exposure",
     "effect_variance": "variance of the effect of {do} on {on}",
     "random": "no score: order by chance",
@@ -54,8 +55,9 @@ def run(files: Sequence[str], options: ActiveOptions) -> int:
     _check(by, options)
     selector = UncertaintySelector(by, options.batch)
     if bundle_kind(options.model) == "tabular":
-        raise wrong_usage("--model", "a model of galaxy spectra", f"{options.model}, of a table",
-                          "Rows of a catalogue have no exposure; give spectra.")  # fmt: skip
+        from acie.cli.active_rows import run_rows
+
+        return run_rows(files, options, by)
     builder = PoolBuilder(acie.load(options.model), options.do, options.on, options.exposure)
     if options.out is not None:
         make_folder(options.out)
@@ -85,7 +87,7 @@ def run(files: Sequence[str], options: ActiveOptions) -> int:
         "batch": options.batch,
         "interventions": list(options.do),
         "outcome": options.on or None,
-        "exposure": options.exposure if by == "information_gain" else None,
+        "exposure": options.exposure if "{exposure" in _SCORES[by] else None,
         "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
         "pool": len(pool),
         "failed": len(failed),

@@ -184,11 +184,15 @@ def _individual(
 
     do = list(options.do)
     found = galaxy_effect(engine.scm, draws, do, outcome, options.hold)
+
+    def spread(values: Any) -> dict[str, Any]:
+        return spread_estimate(values, 0.68, COVERS, effective=found.effective).to_json()
+
     answer = {
         **_question(engine, outcome, options),
-        "individual_effect": spread_estimate(found.difference, 0.68, COVERS).to_json(),
-        "factual": spread_estimate(found.before, 0.68, COVERS).to_json(),
-        "counterfactual": spread_estimate(found.after, 0.68, COVERS).to_json(),
+        "individual_effect": spread(found.difference),
+        "factual": spread(found.before),
+        "counterfactual": spread(found.after),
         "share_positive": float((found.difference > 0).double().mean()),
         "share_possible": found.possible,
     }
@@ -213,7 +217,7 @@ def _show_individual(answer: dict[str, Any]) -> None:
     title = heading(answer, asked)
     if answer["share_possible"] < 1.0:
         title += f"\nthe action is possible for {percent(answer['share_possible'])} of the draws"
-    table(title, ("name", f"{answer['outcome']}{unit}", "68 % of draws"), rows)
+    table(title, ("name", f"{answer['outcome']}{unit}", "68 % interval"), rows)
     if "sensitivity" in answer:
         sensitivity_table(answer["sensitivity"])
     typer.echo()

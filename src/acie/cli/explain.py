@@ -176,7 +176,7 @@ def _explained(
 
 
 def _show_effect(answer: dict[str, Any]) -> None:
-    columns = ("name", answer["outcome"], "68 % of draws")
+    columns = ("name", answer["outcome"], "68 % interval")
     title = heading(answer, ", ".join(answer["interventions"]))
     table(f"{title}\nBy first step", columns, _share_rows(answer["first_steps"]))
     if "causes" in answer:
@@ -232,7 +232,7 @@ def _show_difference(answer: dict[str, Any]) -> None:
         f"{heading(first, '(first)')}\n{heading(second, '(second)')}\n"
         f"Why {answer['outcome']} of the second differs: what is its own in every variable"
     )
-    columns = ("name", answer["outcome"], "68 % of draws")
+    columns = ("name", answer["outcome"], "68 % interval")
     table(title, columns, _share_rows(answer["difference"]))
     typer.echo("A variable gets what its causes do not explain; the rest is credited to them.")
 
@@ -290,19 +290,25 @@ def _sought(
 
     found = seek_target(engine.scm, draws, by, outcome, goal, options.hold)
     variable, hit = engine.scm.variables[by], found.reached
+
+    def spread(values: Any, rows: Any = None) -> dict[str, Any]:
+        """Of all draws, or of those for which ``rows`` is true."""
+        if rows is None:
+            return spread_estimate(values, 0.68, COVERS, effective=draws.effective).to_json()
+        size = draws.take(rows.nonzero()[:, 0]).effective
+        return spread_estimate(values[rows], 0.68, COVERS, effective=size).to_json()
+
     some = bool(hit.any())
     return {
         "unit": variable.unit,
         "change_unit": "dex" if variable.transform == "log10" else variable.unit,
-        "factual": spread_estimate(draws.values[by], 0.68, COVERS).to_json(),
-        "now": spread_estimate(evaluate_outcome(outcome, draws.values), 0.68, COVERS).to_json(),
+        "factual": spread(draws.values[by]),
+        "now": spread(evaluate_outcome(outcome, draws.values)),
         "share_reached": found.share,
-        "value": spread_estimate(found.value[hit], 0.68, COVERS).to_json() if some else None,
-        "change": spread_estimate(found.change[hit], 0.68, COVERS).to_json() if some else None,
+        "value": spread(found.value, hit) if some else None,
+        "change": spread(found.change, hit) if some else None,
         "share_ambiguous": float(found.ambiguous.double().mean()),
-        "closest": None
-        if found.share == 1.0
-        else spread_estimate(found.closest[~hit], 0.68, COVERS).to_json(),
+        "closest": None if found.share == 1.0 else spread(found.closest, ~hit),
     }
 
 
@@ -329,7 +335,7 @@ def _show_target(answer: dict[str, Any]) -> None:
         f"{heading(answer, '')}\nThe smallest change that takes {answer['outcome']} from "
         f"{number(first['value'])} to {number(answer['target'])}"
     )
-    table(title, ("name", "now", "then", "change", "68 % of those", "reached"), rows)
+    table(title, ("name", "now", "then", "change", "68 % interval", "reached"), rows)
     for line in said:
         typer.echo(line)
     typer.echo()

@@ -15,6 +15,7 @@ from acie.evaluation.population import Population, random_rows
 from acie.evaluation.ranks import UniformBand, fractional_ranks, tarp_ranks
 from acie.evaluation.sbi_bridge import sbc_ranks, tarp_curve, tarp_references
 from acie.inference import expected_coverage, uniformity_p_value
+from acie.quantiles import effective_draws, quantiles
 
 _LEVELS = torch.tensor([0.16, 0.5, 0.84], dtype=torch.float64)
 #: Nominal levels at which coverage is measured.
@@ -30,7 +31,9 @@ class Measured:
     Arguments:
         population: The prior and its scale.
         found: From :func:`acie.evaluation.measure`.
-        ranks: Of the truth among all draws, ``(batch, variable)``, in (0, 1).
+        effective: What the draws of each galaxy are worth, ``(batch,)``.
+        ranks: Of the truth among all draws, ``(batch, variable)``, in (0, 1); they allow for what
+            the draws are worth, as the intervals of an answer do.
         thinned: Draws chosen at random, ``(ranked, batch, variable)``; a binary variable has a
             uniform number added that breaks its ties.
         thinned_truth: The truth with the same kind of number added, ``(batch, variable)``.
@@ -41,6 +44,7 @@ class Measured:
 
     population: Population
     found: dict[str, Tensor]
+    effective: Tensor
     ranks: Tensor
     thinned: Tensor
     thinned_truth: Tensor
@@ -72,8 +76,10 @@ class Measured:
             population.standard(population.theta, names), batch, generator
         )
         points = [population.standard(value, names) for value in (thinned, thinned_truth)]
+        effective = effective_draws(draws).amax(-1)
+        ranks = fractional_ranks(draws, truth, generator, effective[:, None])
         return cls(
-            population, found, fractional_ranks(draws, truth, generator), thinned, thinned_truth,
+            population, found, effective, ranks, thinned, thinned_truth,
             sbc_ranks(thinned_truth, thinned),
             tarp_ranks(points[0], points[1], references, generator), references,
         )  # fmt: skip
@@ -82,6 +88,10 @@ class Measured:
     def count(self) -> int:
         """Number of galaxies."""
         return len(self.ranks)
+
+    def bands(self) -> Tensor:
+        """Lower end, median and upper end of all 68 % intervals, ``(3, batch, variable)``."""
+        return quantiles(self.found["draws"], _LEVELS.tolist(), self.effective[:, None])
 
     def uniform_sbc(self, generator: torch.Generator) -> Tensor:
         """SBC ranks spread over their cells, ``(batch, variable)``, uniform if calibrated."""
@@ -109,7 +119,7 @@ def recovery(measured: Measured, generator: torch.Generator) -> dict[str, dict[s
     the spread of the population over the scatter.
     """
     population, truth = measured.population, measured.found["truth"]
-    bands = torch.quantile(measured.found["draws"], _LEVELS, dim=0)
+    bands = measured.bands()
     table = {}
     for name in population.continuous:
         column = population.names.index(name)

@@ -103,14 +103,16 @@ def _state_ranks(
     target: Mapping[str, Tensor],
     generator: torch.Generator,
 ) -> Tensor:
-    factual = result.abduction.posterior.values
+    factual, effective = result.abduction.posterior.values, result.effective_draws
     columns = []
     for name in population.names:
         # A value that was set is known: there is nothing to cover.
         if result.values[name] is factual[name] or isinstance(actions.get(name), Do):
             columns.append(torch.full_like(target[name], torch.nan))
         else:
-            columns.append(fractional_ranks(result.values[name], target[name], generator))
+            columns.append(
+                fractional_ranks(result.values[name], target[name], generator, effective)
+            )
     return torch.stack(columns, -1)
 
 
@@ -129,9 +131,10 @@ def _spectra(
     true_spectrum, true_change = whole[:, ::STRIDE], (whole - clean)[:, ::STRIDE]
     change = result.change[..., ::STRIDE]
     answers = result.abduction.posterior.spectra[..., ::STRIDE] + change
+    effective = result.effective_draws[:, None]
 
     def inside(draws: Tensor, truth: Tensor) -> Tensor:
-        ranks = fractional_ranks(draws, truth.to(draws.dtype), generator)
+        ranks = fractional_ranks(draws, truth.to(draws.dtype), generator, effective)
         hit = (2.0 * ranks - 1.0).abs() <= LEVEL
         return (hit & good).sum(-1) / good.sum(-1)
 

@@ -60,6 +60,7 @@ def measure_chunk(
     generator = stream.generator(f"answers-{start}")
     rows = random_rows(config.samples, size, config.action_samples, generator)
     few = abduction.take(rows)
+    found["effective_asked"] = few.posterior.effective_draws
     answers = [ask(engine, population, truth, few, one, generator) for one in questions]
     return found | _stacked(answers, size, len(population.names))
 
@@ -95,13 +96,6 @@ def _figures(
         "confidence": posterior.confidence.double(),
         "fit": posterior.fit.double(),
         "quality": posterior.quality.long(),
-        "effective": _effective_draws(posterior.values["stellar_mass"]),
+        "effective": posterior.effective_draws,
         "features": features.float(),
     }
-
-
-def _effective_draws(values: Tensor) -> Tensor:
-    """Kish's effective number of the draws ``(sample, batch)``, repeats counted, ``(batch,)``."""
-    same = values[:, None] == values[None]
-    # The sum over draws of the number of copies of each is the sum of squared multiplicities.
-    return values.shape[0] ** 2 / same.sum((0, 1)).double()

@@ -30,21 +30,38 @@ from torch import Tensor
 _SETS = 2000
 
 
-def fractional_ranks(draws: Tensor, truth: Tensor, generator: torch.Generator) -> Tensor:
-    """Uniform on (0, 1) if truth and draws are exchangeable, ties and all.
+def fractional_ranks(
+    draws: Tensor,
+    truth: Tensor,
+    generator: torch.Generator,
+    effective: Tensor | None = None,
+) -> Tensor:
+    r"""Uniform on (0, 1) if truth and draws are exchangeable, ties and all.
+
+    With F the share of the draws below the truth, n what they are worth and v uniform, the rank is
+    :math:`u = (n F + v) / (n + 1)`: the draws share n of the n + 1 cells of equal probability, as
+    in the Bayesian bootstrap (Rubin 1981, Annals of Statistics 9, 130), and the last one is the
+    truth's own. Of draws that are worth as many as they are this is the usual rank. Of repeated
+    ones, with multiplicities that do not depend on the values, F has the variance
+    :math:`1/12 + 1/(6 n)`, which makes that of u exactly the 1/12 of a uniform number; without n
+    it is too large, and intervals seem to cover too little.
 
     Arguments:
         draws: ``(sample, *shape)``.
         truth: ``(*shape)``.
         generator: Breaks ties and spreads each rank over its cell.
+        effective: From :func:`acie.quantiles.effective_draws`, to be broadcast against
+            ``(*shape)``; left out, the draws are independent.
 
     Returns:
         ``(*shape)``, double precision.
     """
-    below = (draws < truth).sum(0)
-    ties = (draws == truth).sum(0)
+    count = draws.shape[0]
+    size = torch.as_tensor(count if effective is None else effective, dtype=torch.float64)
+    below = size * ((draws < truth).sum(0) / count)
+    ties = size * ((draws == truth).sum(0) / count)
     spread = torch.rand(truth.shape, generator=generator, dtype=torch.float64)
-    return (below + spread * (ties + 1)) / (draws.shape[0] + 1)
+    return (below + spread * (ties + 1.0)) / (size + 1.0)
 
 
 def tarp_ranks(

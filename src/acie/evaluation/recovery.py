@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from acie.engine import CounterfactualEngine
+from acie.quantiles import quantiles
 from acie.seeds import SeedStream
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator, SurveyConfig
 
@@ -60,11 +61,13 @@ def measure_recovery(
         generator = stream.generator(f"infer-{start}")
         result = engine.counterfactual(drawn.observation, do, (), samples, generator)
         posterior = result.abduction.posterior
+        effective, levels = posterior.effective_draws, _LEVELS.tolist()
         for name in names:
             truth[name].append(drawn.values[name])
-            bands[name].append(torch.quantile(posterior.values[name], _LEVELS, dim=0))
+            bands[name].append(quantiles(posterior.values[name], levels, effective))
         _, target = simulator.true_counterfactual(drawn, do)
-        band = torch.quantile((posterior.spectra + result.change).double(), _LEVELS, dim=0)
+        spectra = (posterior.spectra + result.change).double()
+        band = quantiles(spectra, levels, effective[:, None])
         inside.append(((target >= band[0]) & (target <= band[2])).float().mean(-1))
         error.append(((band[1] - target).abs() / target.clamp(min=1e-12)).median(-1).values)
         efficiency.append(result.confidence)

@@ -204,10 +204,12 @@ def _predictive_row(table: dict[str, Any], count: int) -> dict[str, str]:
     share = table["p_chi2"]["share_below_0.1"]
     error = table["p_chi2"]["error"]
     limit = 0.1 + NormalDist().inv_cdf(1.0 - _LEVEL) * error
+    beyond = FAIL if share > limit else OPEN
     return _row(
         "Posterior predictive: χ² of the spectra", f"{100 * share:.1f} % have p ≤ 0.1",
-        f"±{100 * error:.1f} points", f"10 %, or fewer (limit {100 * limit:.1f} % at N = {count})",
-        PASS if share <= limit else FAIL,
+        f"±{100 * error:.1f} points",
+        f"10 %, or fewer (a right model: up to {100 * limit:.1f} % at N = {count})",
+        PASS if share <= 0.1 else beyond,
     )  # fmt: skip
 
 
@@ -226,8 +228,9 @@ def _efficiency_row(table: dict[str, Any]) -> dict[str, str]:
 def _answer_row(report: dict[str, Any], name: str) -> dict[str, str]:
     """Worst question; the galaxy is the unit, and significance allows for many questions.
 
-    Errors come from the galaxies themselves, so few of them make Student's law of the difference
-    wider than the normal one.
+    A question that few galaxies can be asked may be furthest off by chance and must not hide one
+    that is significantly off: that one counts as the worst. Errors come from the galaxies
+    themselves, so few of them make Student's law of the difference wider than the normal one.
     """
     from scipy.stats import t
 
@@ -240,13 +243,17 @@ def _answer_row(report: dict[str, Any], name: str) -> dict[str, str]:
         "spectrum": "Counterfactual spectra", "effect": "Effects on the spectrum",
         "state": "Counterfactual states",
     }[name]  # fmt: skip
-    worst = max(rows, key=lambda row: abs(row[f"coverage_{name}"] - 0.68))
+
+    def missed(row: dict[str, Any]) -> bool:
+        off, error = abs(row[f"coverage_{name}"] - 0.68), row[f"coverage_{name}_error"]
+        sigmas = float(t.isf(_LEVEL / 2.0 / len(rows), row["count"] - 1))
+        return off > TOLERANCE and off > sigmas * error
+
+    failed = [row for row in rows if missed(row)]
+    worst = max(failed or rows, key=lambda row: abs(row[f"coverage_{name}"] - 0.68))
     off, error = worst[f"coverage_{name}"] - 0.68, worst[f"coverage_{name}_error"]
-    sigmas = float(t.isf(_LEVEL / 2.0 / len(rows), worst["count"] - 1))
-    if abs(off) <= TOLERANCE:
-        verdict = PASS if 2.0 * error <= TOLERANCE else OPEN
-    else:
-        verdict = FAIL if abs(off) > sigmas * error else OPEN
+    fine = abs(off) <= TOLERANCE and 2.0 * error <= TOLERANCE
+    verdict = FAIL if failed else PASS if fine else OPEN
     key = "counterfactual_coverage_68" if name == "spectrum" else (
         f"counterfactual_{name}_coverage_68"
     )  # fmt: skip

@@ -34,8 +34,9 @@ class NativeSpectrum:
         flux: Flux density, 1e-17 erg/s/cm2/A, shape ``(pixel,)``.
         ivar: Inverse variance of ``flux``, shape ``(pixel,)``, 0 where bad.
         redshift: Redshift; None where the file has none, which is read as NaN.
-        lsf: Gaussian width of the line-spread function, km/s, shape ``(pixel,)``, NaN or 0 where
-            unknown; None where the file says nothing.
+        lsf: Gaussian width of a line in these pixels, their own width included, km/s, shape
+            ``(pixel,)``, NaN or 0 where unknown; None where the file says nothing. On the pixels
+            of the grid it is taken over unchanged, hence without their width.
         name: Name of the galaxy.
         quality: Bits known from reading.
         meta: Facts about where the spectrum came from.
@@ -52,11 +53,12 @@ class NativeSpectrum:
 
 
 def lsf_after_rebinning(wave: np.ndarray, lsf: np.ndarray) -> np.ndarray:
-    r"""Width of the line-spread function once the spectrum lies on the 1 angstrom grid.
+    r"""Width of the line-spread function on the 1 angstrom grid, without the grid's own pixels.
 
-    Taking flux as constant within an input pixel, and averaging it over an output pixel, are two
-    convolutions with boxes; each adds the variance of its box, width squared over 12. That is
-    7 % of the width at 4000 angstrom in SDSS, and less towards the red.
+    The width in a file is that of a line in the native pixels, their own width included. Taking
+    flux as constant within a native pixel is one more convolution with a box, which adds the
+    variance of the box, width squared over 12. The mean over a pixel of the grid, which
+    :func:`rebin` takes as well, is not added: the forward model takes the same mean.
 
     Arguments:
         wave: Input pixel centres, angstrom, shape ``(pixel,)``.
@@ -68,8 +70,7 @@ def lsf_after_rebinning(wave: np.ndarray, lsf: np.ndarray) -> np.ndarray:
     known = np.isfinite(lsf) & (lsf > 0)
     if not known.any():
         return np.full(WAVELENGTH.size, DEFAULT_LSF_KM_S)
-    boxes = (np.diff(pixel_edges(wave)) ** 2 + 1.0) / 12.0
-    added = boxes * (LIGHT_KM_S / wave) ** 2
+    added = np.diff(pixel_edges(wave)) ** 2 / 12.0 * (LIGHT_KM_S / wave) ** 2
     width = np.sqrt(lsf**2 + added)
     return np.interp(WAVELENGTH, wave[known], width[known])
 

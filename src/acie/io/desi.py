@@ -42,7 +42,8 @@ def resolution_width(wave: np.ndarray, bands: np.ndarray) -> np.ndarray:
     Column :math:`j` of the matrix, stored as diagonals, is the response to a line at pixel
     :math:`j`: its second moment about its mean is the variance of the line-spread function. The
     matrix acts on monochromatic light and its response is what the pixels hold, so that the
-    width of the native pixels is already in it (Guy et al. 2023, AJ 165, 144).
+    width of the native pixels is already in it (Guy et al. 2023, AJ 165, 144), but not that of
+    the pixels of 1 angstrom.
 
     Arguments:
         wave: Pixel centres, angstrom, shape ``(pixel,)``.

@@ -41,6 +41,8 @@ _MASK = sum(1 << bit for bit in MASK_BITS.values())
 SKY_LINE = (5578.9, 8.0)
 #: One native pixel is 1e-4 in log10 of the wavelength.
 KM_S_PER_PIXEL = LIGHT_KM_S * np.log(10.0) * 1e-4
+#: Variance of the mean over a native pixel, square pixels.
+_PIXEL_VARIANCE = 1.0 / 12.0
 # BOSS files name no survey; their plates are numbered from here on.
 _FIRST_BOSS_PLATE = 3510
 # Without a unit in the file, that of the data model.
@@ -102,8 +104,11 @@ def _facts(row: FITS_rec, header: fits.Header, names: set[str]) -> dict:
 def read_sdss(source: Source, options: ReadOptions) -> Observation:
     """Read an SDSS or BOSS ``spec`` file.
 
-    The resolution is column ``wdisp``, the Gaussian width in native pixels of 69 km/s. A non-zero
-    ``ZWARNING`` sets REDSHIFT_ESTIMATED.
+    The resolution is column ``wdisp``, in native pixels of 69 km/s, with the width of these pixels
+    added: the pipeline fits arc lines with Gaussians that are averaged over the pixel, so that
+    ``wdisp`` is the width before it (idlspec2d, ``fitdispersion.pro`` and ``ProfileGauss`` in
+    ``extract_row.c``; Law et al. 2021, AJ 161, 52, tell the two widths apart). That adds 20 km/s
+    in quadrature. A non-zero ``ZWARNING`` sets REDSHIFT_ESTIMATED.
 
     Arguments:
         source: The file.
@@ -151,7 +156,8 @@ def read_sdss(source: Source, options: ReadOptions) -> Observation:
         flux=flux * factor,
         ivar=np.where(bad, 0.0, ivar / factor**2),
         redshift=redshift,
-        lsf=wdisp * KM_S_PER_PIXEL,
+        # Zero stands for unknown.
+        lsf=np.where(wdisp > 0, np.sqrt(wdisp**2 + _PIXEL_VARIANCE), 0.0) * KM_S_PER_PIXEL,
         name=source.path.stem if None in numbers else "spec-{:04d}-{:05d}-{:04d}".format(*numbers),
         quality=quality,
         meta=facts,

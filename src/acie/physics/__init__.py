@@ -1,6 +1,7 @@
 """Differentiable physics: the state of a galaxy to its light. It knows no causality."""
 
 __all__ = [
+    "OBSERVED",
     "FlatLambdaCDM",
     "PhysicsConstraints",
     "ReadOuts",
@@ -13,7 +14,7 @@ __all__ = [
 
 from acie.physics.constraints import PhysicsConstraints, Violation
 from acie.physics.cosmology import FlatLambdaCDM
-from acie.physics.spectrum import ReadOuts, StellarPopulationModel
+from acie.physics.spectrum import OBSERVED, ReadOuts, StellarPopulationModel
 from acie.physics.subset import SubsetModel
 from acie.physics.templates import TemplateSet
 from acie.physics.virial import virial_log_dispersion

@@ -242,8 +242,7 @@ class SpectralFeatures:
 
     def _from_light(self, feature: Feature, state: dict[str, Tensor]) -> Tensor:
         pixels = self._pixels(feature)
-        factor = self._physics.flux_factor(state) if feature.kind == "flux" else None
-        light = self._physics.rest_luminosity(state, pixels, factor)
+        light = self._physics.rest_luminosity(state, pixels, feature.kind == "flux")
         return feature.of(self._wave[pixels], self._width[pixels], light)
 
     def _pixels(self, feature: Feature) -> slice:

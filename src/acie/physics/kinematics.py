@@ -5,14 +5,18 @@ convolutions, so both are one product in Fourier space: the shift is exact to th
 needs no interpolation that depends on the galaxy.
 """
 
-__all__ = ["broaden_and_shift"]
+__all__ = ["Broadening", "broaden_and_shift"]
 
+import copy
 import math
 
 import torch
 from torch import Tensor
 
 from acie.units import LIGHT_KM_S
+
+#: Frequencies whose phase is computed one by one.
+_FEW = 64
 
 
 def broaden_and_shift(
@@ -21,6 +25,7 @@ def broaden_and_shift(
     shift: Tensor,
     step: float,
     excess_km2_s2: Tensor | None = None,
+    gain: Tensor | None = None,
 ) -> Tensor:
     r"""Convolve with a Gaussian in velocity and move along the grid.
 
@@ -45,40 +50,109 @@ def broaden_and_shift(
         step: h, step of the grid in ln(lambda).
         excess_km2_s2: Variance to add at each pixel of the moved spectrum (or, negative, to
             remove, down to a total of zero), broadcastable to ``(*batch, wave)``.
+        gain: Multiplies each frequency besides, real, shape ``(wave // 2 + 1,)``.
 
     Returns:
         Values on the same grid, shape ``(*batch, wave)``.
     """
-    size = spectrum.shape[-1]
-    omega = torch.arange(size // 2 + 1, dtype=spectrum.dtype, device=spectrum.device)
-    omega = omega * (2.0 * math.pi / size)
-    # A phase of thousands of radians is reduced in double precision.
-    angle = torch.remainder(shift.double()[..., None] * omega.double(), 2.0 * math.pi)
-    phase = torch.polar(torch.ones_like(angle), -angle)
-    phase = phase.to(torch.complex64 if spectrum.dtype == torch.float32 else torch.complex128)
-    transform = torch.fft.rfft(spectrum) * phase
-    # Once for the real and once for the imaginary part: products of plain numbers are faster.
-    # Powers of two, which torch computes in a third of the time of exponentials.
-    exponent = -0.5 / math.log(2.0) * (omega / (LIGHT_KM_S * step)) ** 2
-    exponent = exponent.repeat_interleave(2)
+    prepared = Broadening(
+        spectrum.shape[-1], shift, step, excess_km2_s2, gain, dtype=spectrum.dtype
+    )
+    return prepared(spectrum, variance_km2_s2)
 
-    def broadened(transform: Tensor, variance: Tensor) -> Tensor:
-        parts = torch.view_as_real(transform).flatten(-2)
-        parts = parts * torch.exp2(variance[..., None] * exponent)
-        return torch.view_as_complex(parts.unflatten(-1, (-1, 2)))
 
-    if excess_km2_s2 is None:
-        return torch.fft.irfft(broadened(transform, variance_km2_s2), n=size)
-    least, most = excess_km2_s2.amin(-1), excess_km2_s2.amax(-1)
-    low = (variance_km2_s2 + least).clamp(min=0.0)
-    high = (variance_km2_s2 + most).clamp(min=0.0)
-    if bool((variance_km2_s2 + least >= 0.0).all()):
-        # Nothing is cut off at zero: the share is the same for every dispersion.
-        span, above = most - least, excess_km2_s2 - least[..., None]
-    else:
-        span, above = high - low, excess_km2_s2 + (variance_km2_s2 - low)[..., None]
-    # Where the two widths are equal any share will do.
-    share = (above / span.clamp(min=1e-3)[..., None]).clamp(0.0, 1.0)
-    narrow = broadened(transform, low)
-    wide = broadened(narrow, span)
-    return torch.lerp(torch.fft.irfft(narrow, n=size), torch.fft.irfft(wide, n=size), share)
+class Broadening:
+    """:func:`broaden_and_shift` for many spectra that share a shift and a resolution.
+
+    Arguments:
+        size: Pixels of the grid.
+        shift: See :func:`broaden_and_shift`, as are the next three; shape ``(*batch,)``.
+        step: Step of the grid.
+        excess_km2_s2: Shape ``(*batch, wave)``.
+        gain: Shape ``(wave // 2 + 1,)``.
+        dtype: Of the spectra.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        shift: Tensor,
+        step: float,
+        excess_km2_s2: Tensor | None = None,
+        gain: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._size = size
+        omega = torch.arange(size // 2 + 1, dtype=dtype, device=shift.device)
+        omega = omega * (2.0 * math.pi / size)
+        # Powers of two, which torch computes in a third of the time of exponentials.
+        self._exponent = (-0.5 / math.log(2.0) / (LIGHT_KM_S * step) ** 2) * omega**2
+        phase = _phase(shift, size, dtype)
+        parts = {"turn": phase if gain is None else phase * gain.to(dtype)}
+        if excess_km2_s2 is not None:
+            excess = excess_km2_s2.to(dtype)
+            least, most = excess.aminmax(dim=-1)
+            parts |= {"excess": excess, "least": least, "most": most}
+            parts["share"] = _share(excess - least[..., None], most - least)
+            parts["wider"] = self._narrowed(most - least)
+        self._parts = parts
+
+    def __getitem__(self, index: int) -> "Broadening":
+        """That of one item of the batch, for any number of spectra ``(row, wave)``."""
+        one = copy.copy(self)
+        one._parts = {name: part[index, None] for name, part in self._parts.items()}
+        return one
+
+    def __call__(self, spectrum: Tensor, variance_km2_s2: Tensor) -> Tensor:
+        """Broadened and moved spectra, ``(*batch, wave)``.
+
+        Arguments:
+            spectrum: See :func:`broaden_and_shift`, as is the next one.
+            variance_km2_s2: Shape ``(*batch,)``.
+        """
+        own = self._parts
+        transform = torch.fft.rfft(spectrum) * own["turn"]
+        if "excess" not in own:
+            return self._back(transform * self._narrowed(variance_km2_s2))
+        low = variance_km2_s2 + own["least"]
+        if bool((low >= 0.0).all()):
+            # Nothing is cut off at zero: the share is the same for every dispersion.
+            share, wider = own["share"], own["wider"]
+        else:
+            low = low.clamp(min=0.0)
+            span = (variance_km2_s2 + own["most"]).clamp(min=0.0) - low
+            share = _share(own["excess"] + (variance_km2_s2 - low)[..., None], span)
+            wider = self._narrowed(span)
+        narrow = transform * self._narrowed(low)
+        return torch.lerp(self._back(narrow), self._back(narrow * wider), share)
+
+    def _narrowed(self, variance: Tensor) -> Tensor:
+        """Transfer of a Gaussian, real, ``(*batch, size // 2 + 1)``."""
+        return torch.exp2(variance[..., None] * self._exponent)
+
+    def _back(self, transform: Tensor) -> Tensor:
+        return torch.fft.irfft(transform, n=self._size)
+
+
+def _share(above: Tensor, span: Tensor) -> Tensor:
+    """Share of the wide kernel; where the two widths are equal any will do."""
+    return (above / span.clamp(min=1e-3)[..., None]).clamp(0.0, 1.0)
+
+
+def _phase(shift: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    r"""What moves a spectrum: :math:`\exp(-i \omega \Delta)`, shape ``(*batch, size // 2 + 1)``.
+
+    Frequency 64 a + b is the product of the phases of 64 a and of b: few sines and cosines.
+    """
+    count = size // 2 + 1
+    few = torch.arange(_FEW, dtype=torch.float64, device=shift.device)
+    many = _FEW * torch.arange(-(-count // _FEW), dtype=torch.float64, device=shift.device)
+
+    def turn(frequency: Tensor) -> Tensor:
+        # A phase of thousands of radians is reduced in double precision.
+        angle = shift.double()[..., None] * frequency * (2.0 * math.pi / size)
+        angle = torch.remainder(angle, 2.0 * math.pi)
+        return torch.polar(torch.ones_like(angle), -angle).to(dtype.to_complex())
+
+    product = turn(many)[..., :, None] * turn(few)[..., None, :]
+    return product.flatten(-2)[..., :count]

@@ -4,12 +4,18 @@ Both grids are logarithmic with the same step h, so a redshift is a shift by
 :math:`\ln(1 + z)/h = k + f` pixels. The whole pixels k choose where the observed window starts on
 the rest grid; the fraction f is a phase in Fourier space. Only the window is computed, which is
 two thirds of the rest grid.
+
+An observed pixel holds the mean of the flux density over its width of 1 angstrom, which is 0.6 to
+1.5 pixels of the grid. The window is taken as a quintic spline, whose mean over every pixel is a
+sum of eight of its coefficients; the coefficients are the values of the window divided by a
+transfer function, which goes with the broadening.
 """
 
-__all__ = ["PixelWindow"]
+__all__ = ["MIDDLE", "PixelWindow", "spline_prefilter"]
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +27,14 @@ from acie.physics.templates import REST_SIZE, REST_STEP, REST_WAVELENGTH
 _SIZE = 5632
 #: Window pixels before the first instrument pixel.
 _MARGIN = 159
+#: Degree of the spline, and how many of its coefficients a pixel of 1 angstrom reads.
+_DEGREE, _TAPS = 5, 8
+#: The middle of a pixel lies between this one of them and the next.
+MIDDLE = 3
+#: Nodes of the integral over a pixel.
+_NODES = 24
+#: Pixels of the instrument that one small matrix makes of the window.
+_BLOCK = 24
 #: Pixels over which the window falls to zero at both ends, so that it can be taken as periodic.
 #: The 63 that are left to the instrument's range are 4 sigma at 800 km/s.
 _TAPER = 96
@@ -36,11 +50,18 @@ class PixelWindow(nn.Module):
         self.size = _SIZE
         #: Pixels beyond the red end of the rest grid that a window may ask for.
         self.overhang = self.first + _SIZE - REST_SIZE
-        index, weights = _cubic_taps(position - self.first)
         instrument = torch.as_tensor(WAVELENGTH.copy())
+        first, weights = _pixel_taps(instrument)
+        index = first - self.first
         self.register_buffer("instrument", instrument, persistent=False)
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
+        columns, matrices = _blocks(index, self._weights)
+        self.register_buffer("_columns", columns, persistent=False)
+        self.register_buffer("_matrices", matrices, persistent=False)
+        # One over the transfer of the spline's samples: makes coefficients of values.
+        frequency = torch.arange(_SIZE // 2 + 1, dtype=torch.float64) / _SIZE
+        self.register_buffer("prefilter", spline_prefilter(frequency), persistent=False)
         ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(_TAPER) + 0.5) / _TAPER)
         self.register_buffer("_ramp", ramp, persistent=False)
         grid = REST_WAVELENGTH[0] * torch.exp(
@@ -76,24 +97,27 @@ class PixelWindow(nn.Module):
         window[..., -_TAPER:] *= ramp.flip(0)
         return window
 
-    def sample(self, window: Tensor) -> Tensor:
-        """Values at the instrument's pixels, ``(*batch, window)`` to ``(*batch, wave)``.
+    def sample(self, coefficients: Tensor) -> Tensor:
+        """Means over the instrument's pixels, ``(*batch, window)`` to ``(*batch, wave)``.
 
-        Cubic Lagrange interpolation; the grid is the same for all galaxies.
+        Arguments:
+            coefficients: Of the spline: values that were multiplied with ``prefilter`` in Fourier
+                space.
         """
-        weights = self._weights.to(window.dtype)
-        pixels = window.index_select(-1, self._index).mul_(weights[0])
-        for tap in range(1, 4):
-            # A view that starts later: the same index then means the next pixel.
-            neighbour = window[..., tap:].index_select(-1, self._index)
-            pixels = torch.addcmul(pixels, neighbour, weights[tap])
-        return pixels
+        matrices = self._matrices.to(coefficients.dtype)
+        parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, self._columns)
+        parts = parts.unflatten(-1, matrices.shape[:2]).transpose(0, 1)
+        pixels = torch.bmm(parts, matrices).transpose(0, 1)
+        return pixels.reshape(*coefficients.shape[:-1], -1)
 
     def taps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Where :meth:`sample` reads: first window pixel ``(pixel,)`` and weights ``(4, pixel)``.
+        """Where :meth:`sample` reads: first window pixel and weights of the taps.
 
         Arguments:
             pixels: Indices of the instrument's pixels, shape ``(pixel,)``.
+
+        Returns:
+            Shapes ``(pixel,)`` and ``(tap, pixel)``.
         """
         return self._index[pixels], self._weights[:, pixels]
 
@@ -105,16 +129,65 @@ class PixelWindow(nn.Module):
         return values.index_select(-1, index)
 
 
-def _cubic_taps(position: Tensor) -> tuple[Tensor, Tensor]:
-    """First index and the four Lagrange weights at fractional positions."""
-    first = position.floor().long() - 1
-    t = position - position.floor()
-    weights = torch.stack(
-        [
-            -t * (t - 1.0) * (t - 2.0) / 6.0,
-            (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
-            -(t + 1.0) * t * (t - 2.0) / 2.0,
-            (t + 1.0) * t * (t - 1.0) / 6.0,
-        ]
-    )
-    return first, weights
+def spline_prefilter(frequency: Tensor) -> Tensor:
+    r"""What makes coefficients of a quintic spline of its values, in Fourier space.
+
+    .. math:: 1 / \left(\tfrac{66}{120} + \tfrac{52}{120} \cos\omega
+        + \tfrac{2}{120} \cos 2\omega\right)
+
+    References:
+        Unser 1999, IEEE Signal Processing Magazine 16(6), 22, section on spline interpolation.
+
+    Arguments:
+        frequency: Cycles per pixel, any shape.
+    """
+    omega = 2.0 * math.pi * frequency
+    return 60.0 / (33.0 + 26.0 * torch.cos(omega) + torch.cos(2.0 * omega))
+
+
+def _spline(x: Tensor) -> Tensor:
+    """The centred B-spline of degree 5, as a sum of truncated powers (Unser 1999)."""
+    half = (_DEGREE + 1) / 2
+    total = torch.zeros_like(x)
+    for knot in range(_DEGREE + 2):
+        power = (x + half - knot).clamp(min=0.0) ** _DEGREE
+        total += (-1) ** knot * math.comb(_DEGREE + 1, knot) * power
+    return torch.where(x.abs() < half, total / math.factorial(_DEGREE), 0.0)
+
+
+def _pixel_taps(centre: Tensor) -> tuple[Tensor, Tensor]:
+    """What a mean over a pixel of 1 angstrom reads of the spline's coefficients on the rest grid.
+
+    Arguments:
+        centre: Of the pixels, angstrom, shape ``(pixel,)``.
+
+    Returns:
+        First pixel of the grid, ``(pixel,)``, and weights, ``(tap, pixel)``, which sum to one.
+    """
+    node, weight = (torch.as_tensor(part) for part in np.polynomial.legendre.leggauss(_NODES))
+    # Nodes are uniform in wavelength, as the pixels are; the spline is one in its logarithm.
+    position = torch.log((centre + 0.5 * node[:, None]) / REST_WAVELENGTH[0]) / REST_STEP
+    middle = torch.log(centre / REST_WAVELENGTH[0]) / REST_STEP
+    first = middle.floor().long() - MIDDLE
+    taps = [_spline(position - (first + tap)) for tap in range(_TAPS)]
+    return first, torch.stack([0.5 * (weight[:, None] * tap).sum(0) for tap in taps])
+
+
+def _blocks(index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The taps of neighbouring pixels as one matrix: eight gathers for each are slower.
+
+    Arguments:
+        index: First window pixel of each pixel's taps, shape ``(pixel,)``.
+        weights: Shape ``(tap, pixel)``.
+
+    Returns:
+        Window pixels that the blocks read, ``(block * reach,)``, and what makes pixels of them,
+        ``(block, reach, pixel of the block)``.
+    """
+    index, weights = index.view(-1, _BLOCK), weights.view(_TAPS, -1, _BLOCK)
+    start = index[:, :1]
+    reach = int((index - start).max()) + _TAPS
+    matrices = weights.new_zeros(len(index), reach, _BLOCK)
+    for tap in range(_TAPS):
+        matrices.scatter_(1, (index - start + tap)[:, None], weights[tap][:, None])
+    return (start + torch.arange(reach)).flatten(), matrices

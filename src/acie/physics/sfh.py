@@ -21,8 +21,10 @@ from torch import Tensor
 
 #: Largest age / tau that is told apart: the star-formation rate is then 1e-13 of its mean.
 MAX_AGE_OVER_TAU = 40.0
-#: States looked up at a time; each takes a row of the table.
-_LOOKUP = 2048
+#: States looked up at a time.
+_LOOKUP = 8192
+#: Columns of the table that are looked at together.
+_STRIDE = 16
 
 
 def _formed(x: Tensor) -> Tensor:
@@ -154,11 +156,24 @@ class DelayedTauSolver:
         position = ((age.log() - first) / width).clamp(0, len(self._log_age) - 1.001)
         # An age that is not a number stays one, through the lines below.
         row = position.nan_to_num().long()
+        share = (position - row)[:, None]
         # The rate falls with x; searching wants it rising.
-        values = -torch.lerp(table[row], table[row + 1], (position - row)[:, None])
         goal = -log_q.double()[:, None]
-        column = torch.searchsorted(values, goal).clamp(1, len(self._log_x) - 1)
-        left, right = values.gather(1, column - 1), values.gather(1, column)
-        share = ((goal - left) / (right - left)).clamp(0.0, 1.0)
+
+        def values(low: Tensor, high: Tensor) -> Tensor:
+            return -torch.lerp(low, high, share)
+
+        # Every so many columns first, then those between: a row is long.
+        coarse = table[:, ::_STRIDE].contiguous()
+        block = torch.searchsorted(values(coarse[row], coarse[row + 1]), goal) - 1
+        columns = _STRIDE * block.clamp(0, coarse.shape[1] - 1) + torch.arange(
+            _STRIDE + 1, device=age.device
+        )
+        columns = columns.clamp(max=table.shape[1] - 1)
+        near = values(table[row[:, None], columns], table[row[:, None] + 1, columns])
+        place = torch.searchsorted(near, goal).clamp(1, _STRIDE)
+        left, right = near.gather(1, place - 1), near.gather(1, place)
+        part = ((goal - left) / (right - left).clamp(min=1e-12)).clamp(0.0, 1.0)
         spacing = float(self._log_x[1] - self._log_x[0])
-        return self._log_x[0].to(age.device) + spacing * (column - 1 + share)[:, 0]
+        column = columns.gather(1, place - 1) + part
+        return self._log_x[0].to(age.device) + spacing * column[:, 0]

@@ -5,7 +5,7 @@ and sampled at the pixels of the instrument. Everything is differentiable torch;
 ``(*batch, wave)``.
 """
 
-__all__ = ["ReadOuts", "StellarPopulationModel"]
+__all__ = ["OBSERVED", "ReadOuts", "Sightline", "StellarPopulationModel"]
 
 import math
 from dataclasses import dataclass
@@ -14,15 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from acie.physics.cosmology import FlatLambdaCDM
-from acie.physics.dust import (
-    absorbed_luminosity,
-    attenuated_light,
-    calzetti2000_attenuation,
-    modified_calzetti_attenuation,
-)
+from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
-from acie.physics.kinematics import broaden_and_shift
+from acie.physics.kinematics import Broadening, broaden_and_shift
 from acie.physics.pixels import PixelWindow
+from acie.physics.screen import DustScreen
 from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
 from acie.physics.ssp import AGE_EDGES_YR
 from acie.physics.templates import (
@@ -31,14 +27,28 @@ from acie.physics.templates import (
     REST_WAVELENGTH,
     TemplateSet,
     template_sigma_km_s,
+    undo_pixel_mean,
 )
 from acie.threads import spread
 from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLICITY, SOLAR_OXYGEN
 
 #: Spectra computed at a time: their arrays then stay in the cache of the processor.
 _CHUNK = 128
-#: What a spectrum depends on besides the coefficients of its light.
-_OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion", "redshift")
+#: What a spectrum depends on besides the coefficients of its light and its sightline.
+OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion")
+
+
+@dataclass(frozen=True)
+class Sightline:
+    """What all spectra of one galaxy share.
+
+    Arguments:
+        pixels: Where the observed window lies on the rest grid.
+        broadening: Shift by a fraction of a pixel, and resolution.
+    """
+
+    pixels: slice
+    broadening: Broadening
 
 
 @dataclass(frozen=True)
@@ -87,17 +97,15 @@ class StellarPopulationModel(nn.Module):
         self.window = PixelWindow()
         # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
         room = (0, self.window.overhang)
-        rest = torch.as_tensor(REST_WAVELENGTH.copy())
-        bases = (templates.stellar_basis, templates.young_basis, templates.nebular_basis)
+        # Stars are tabulated as means over the pixels of the grid; lines, painted in Fourier
+        # space, and the smooth continuum below them as values.
+        stars = (undo_pixel_mean(t) for t in (templates.stellar_basis, templates.young_basis))
+        bases = (*stars, templates.nebular_basis)
         #: Templates that only diffuse dust attenuates come first.
-        self.old_size = len(bases[0])
-        tables = {
-            "light_basis": torch.cat(bases),
-            "_log2_wave": torch.log2(rest / 5500.0).float(),
-            "_log2_curve": calzetti2000_attenuation(rest).log2().float(),
-        }
-        for name, table in tables.items():
-            self.register_buffer(name, nn.functional.pad(table, room), persistent=False)
+        self.old_size = len(templates.stellar_basis)
+        basis = nn.functional.pad(torch.cat(bases), room)
+        self.register_buffer("light_basis", basis, persistent=False)
+        self.screen = DustScreen(float(REST_WAVELENGTH[0]), REST_STEP, basis.shape[-1])
 
     # -- masses -------------------------------------------------------------------------------
 
@@ -116,14 +124,12 @@ class StellarPopulationModel(nn.Module):
 
     # -- light --------------------------------------------------------------------------------
 
-    def _weights(
-        self, state: dict[str, Tensor], factor: Tensor | float = 1.0
-    ) -> dict[str, Tensor]:
-        """Template weights per solar mass formed times ``factor``, in the templates' precision."""
+    def _weights(self, state: dict[str, Tensor], masses: Tensor) -> dict[str, Tensor]:
+        """Template weights for the masses formed in bins of age, in the templates' precision."""
         tables = self.templates
         share = tables.birth_cloud_share
         # Masses of bins are differences, hence of the state's precision until here.
-        masses = (self.bin_masses(state["age"], state["tau"]) * factor).to(share.dtype)
+        masses = masses.to(share.dtype)
         metal = linear_weights(state["metallicity"].to(share.dtype), tables.metallicity)
         gas_z = SOLAR_METALLICITY * 10.0 ** (state["gas_metallicity"] - SOLAR_OXYGEN)
         gas = linear_weights(gas_z.to(share.dtype), tables.metallicity)
@@ -137,19 +143,22 @@ class StellarPopulationModel(nn.Module):
         }
 
     def coefficients(
-        self, state: dict[str, Tensor], factor: Tensor | None = None
+        self, state: dict[str, Tensor], observed: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Coefficients of the basis spectra of old light, and of young stars and gas.
 
         Arguments:
             state: See the class; tensors of one shape.
-            factor: Multiplies each spectrum, ``(*batch,)``; one solar mass formed without it.
+            observed: 1e-17 erg/s/cm2/A at the observer; else Lsun/A for one solar mass formed.
 
         Returns:
             ``(*batch, old)`` and ``(*batch, young)``, in the order of ``light_basis``.
         """
-        # Spectra are linear in the weights: scaling these costs nothing.
-        weights = self._weights(state, 1.0 if factor is None else factor[..., None])
+        masses = self.bin_masses(state["age"], state["tau"])
+        if observed:
+            # Spectra are linear in the weights: scaling these costs nothing.
+            masses = masses * self.flux_factor(state, masses)[..., None]
+        weights = self._weights(state, masses)
         parts = []
         for name, weight in weights.items():
             table = getattr(self.templates, f"{name}_coefficients")
@@ -157,37 +166,36 @@ class StellarPopulationModel(nn.Module):
         return parts[0], torch.cat(parts[1:], -1)
 
     def rest_luminosity(
-        self, state: dict[str, Tensor], pixels: slice | None = None, factor: Tensor | None = None
+        self, state: dict[str, Tensor], pixels: slice | None = None, observed: bool = False
     ) -> Tensor:
-        """Attenuated luminosity per solar mass formed, Lsun/angstrom, ``(*batch, rest)``.
+        """Attenuated light on the rest-frame grid, ``(*batch, rest)``.
 
         Arguments:
             state: See the class; tensors of one shape.
             pixels: Part of the rest-frame grid; all of it when left out.
-            factor: Multiplies each spectrum, ``(*batch,)``.
+            observed: See :meth:`coefficients`.
         """
         pixels = slice(0, REST_SIZE) if pixels is None else pixels
-        return self._attenuated(*self.coefficients(state, factor), state, pixels)
+        return self._attenuated(*self.coefficients(state, observed), state, pixels)
 
     def _attenuated(
         self, old: Tensor, young: Tensor, state: dict[str, Tensor], pixels: slice
     ) -> Tensor:
         old = old @ self.light_basis[: self.old_size, pixels]
         young = young @ self.light_basis[self.old_size :, pixels]
-        return attenuated_light(
-            old,
-            young,
-            state["dust_av"],
-            state["dust_slope"],
-            self._log2_curve[pixels],
-            self._log2_wave[pixels],
-        )
+        passed = self.screen(state["dust_av"], state["dust_slope"], pixels)
+        return torch.addcmul(old * passed[0], young, passed[1])
 
-    def flux_factor(self, state: dict[str, Tensor]) -> Tensor:
-        """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``."""
+    def flux_factor(self, state: dict[str, Tensor], masses: Tensor) -> Tensor:
+        """1e-17 erg/s/cm2/A observed per Lsun/A of one solar mass formed, shape ``(*batch,)``.
+
+        Arguments:
+            state: See the class.
+            masses: From :meth:`bin_masses`, ``(*batch, age)``.
+        """
         redshift = state["redshift"]
         distance_cm = self.cosmology.luminosity_distance_mpc(redshift) * MPC_CM
-        mass = state["stellar_mass"] / self.surviving_fraction(state["age"], state["tau"])
+        mass = state["stellar_mass"] / (masses @ self._solar_surviving.to(masses.dtype))
         # Divided step by step: the square of a distance in cm overflows single precision.
         scale = SOLAR_LUMINOSITY_ERG_S / FLUX_SCALE / (4.0 * math.pi) / distance_cm
         return mass * (scale / distance_cm) / (1.0 + redshift)
@@ -195,9 +203,12 @@ class StellarPopulationModel(nn.Module):
     def lsf_excess(self, redshift: Tensor, lsf_km_s: Tensor) -> Tensor:
         """Variance of instrument minus templates on the observed window, km^2/s^2.
 
+        The width of the pixels of 1 angstrom is in neither: the mean over them is taken exactly.
+
         Arguments:
             redshift: Shape ``(*batch,)``.
-            lsf_km_s: Instrumental sigma at the 6000 pixels, shape ``(*batch, wave)``.
+            lsf_km_s: Instrumental sigma at the 6000 pixels, as in
+                :class:`acie.observation.Observation`, shape ``(*batch, wave)``.
 
         Returns:
             Shape ``(*batch, window)``; outside the instrument's range the end value is repeated.
@@ -219,74 +230,102 @@ class StellarPopulationModel(nn.Module):
                 resolution.
 
         Returns:
-            1e-17 erg/s/cm2/A, shape ``(*batch, wave)``.
+            1e-17 erg/s/cm2/A, means over the pixels, shape ``(*batch, wave)``.
         """
         state = dict(zip(state, torch.broadcast_tensors(*state.values()), strict=True))
         batch = state["redshift"].shape
-        light = self.coefficients(state, self.flux_factor(state))
-        if excess_km2_s2 is None or len(batch) < 2:
+        light = self.coefficients(state)
+        redshift = state["redshift"].reshape(-1, *batch[-1:])
+        if excess_km2_s2 is None or len(batch) < 2 or bool((redshift != redshift[0]).any()):
             light = tuple(part.reshape(-1, part.shape[-1]) for part in light)
-            flat = {name: value.reshape(-1) for name, value in state.items()}
+            flat = {name: state[name].reshape(-1) for name in (*OBSERVED, "redshift")}
             if excess_km2_s2 is not None:
                 excess_km2_s2 = excess_km2_s2.expand(*batch, -1).reshape(len(light[0]), -1)
-            return self.observe(light, flat, excess_km2_s2).reshape(*batch, -1)
+            return self._anywhere(light, flat, excess_km2_s2).reshape(*batch, -1)
         # The draws of one galaxy share redshift and resolution: they are computed together.
-        excess = excess_km2_s2.expand(*batch[-1:], -1)
+        sightlines = self.sightlines(redshift[0], excess_km2_s2.expand(*batch[-1:], -1))
 
         def galaxy(index: int) -> Tensor:
             part = tuple(p[..., index, :].reshape(-1, p.shape[-1]) for p in light)
-            own = {name: value[..., index].reshape(-1) for name, value in state.items()}
-            return self.observe(part, own, excess[[index]])
+            own = {name: state[name][..., index].reshape(-1) for name in OBSERVED}
+            return self.observe(part, own, sightlines[index])
 
         return torch.stack(spread(galaxy, range(batch[-1])), -2).reshape(*batch, -1)
 
+    def sightlines(self, redshift: Tensor, excess_km2_s2: Tensor | None = None) -> list[Sightline]:
+        """What all spectra of a galaxy share, for each galaxy of a batch.
+
+        Arguments:
+            redshift: Shape ``(batch,)``.
+            excess_km2_s2: From :meth:`lsf_excess`, ``(batch, window)``.
+        """
+        window = self.window
+        first, shift = window.locate(redshift)
+        broadening = Broadening(
+            window.size, shift, REST_STEP, excess_km2_s2, window.prefilter,
+            dtype=self.light_basis.dtype,
+        )  # fmt: skip
+        return [
+            Sightline(slice(start, start + window.size), broadening[galaxy])
+            for galaxy, start in enumerate(first.tolist())
+        ]
+
     def observe(
-        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], excess: Tensor | None
+        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], sightline: Sightline
     ) -> Tensor:
-        """Spectra of flat states ``(row,)``, from the coefficients of their light.
+        """Spectra of states of one galaxy, ``(row,)``, from the coefficients of their light.
 
         Arguments:
             light: From :meth:`coefficients`, ``(row, old)`` and ``(row, young)``.
-            state: ``dust_av``, ``dust_slope``, ``velocity_dispersion``, ``redshift``.
-            excess: See :meth:`forward`; ``(1, window)`` or ``(row, window)``.
+            state: ``dust_av``, ``dust_slope``, ``velocity_dispersion``.
+            sightline: Of the galaxy.
 
         Returns:
             As of :meth:`forward`, ``(row, wave)``.
         """
         parts = []
-        shared = excess is None or len(excess) == 1
         for start in range(0, len(light[0]), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            chunk = {name: state[name][rows] for name in _OBSERVED}
-            own = excess if shared else excess[rows]
-            parts.append(self._observe(light[0][rows], light[1][rows], chunk, own))
+            chunk = {name: state[name][rows] for name in OBSERVED}
+            flux = self._attenuated(light[0][rows], light[1][rows], chunk, sightline.pixels)
+            variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
+            moved = sightline.broadening(self.window.taper(flux), variance)
+            parts.append(self.window.sample(moved))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _observe(
-        self, old: Tensor, young: Tensor, state: dict[str, Tensor], excess: Tensor | None
+    def _anywhere(
+        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], excess: Tensor | None
     ) -> Tensor:
+        """Spectra of states at any redshifts, ``(row,)``, each with its own excess."""
         window, redshift = self.window, state["redshift"]
+        if excess is None and bool((redshift == redshift[0]).all()):
+            return self.observe(light, state, self.sightlines(redshift[:1])[0])
         first, shift = window.locate(redshift)
-        if bool((redshift == redshift[0]).all()):
-            pixels = slice(int(first[0]), int(first[0]) + window.size)
-            light = self._attenuated(old, young, state, pixels)
-            shift = shift[:1]
-        else:
-            everything = self._attenuated(old, young, state, slice(None))
-            columns = first[:, None] + torch.arange(window.size, device=first.device)
-            light = everything.gather(-1, columns)
-        variance = state["velocity_dispersion"].to(light.dtype) ** 2
-        excess = None if excess is None else excess.to(light.dtype)
-        moved = broaden_and_shift(window.taper(light), variance, shift, REST_STEP, excess)
-        return window.sample(moved)
+        parts = []
+        for start in range(0, len(first), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            begin = int(first[rows].min())
+            pixels = slice(begin, int(first[rows].max()) + window.size)
+            chunk = {name: state[name][rows] for name in OBSERVED}
+            flux = self._attenuated(light[0][rows], light[1][rows], chunk, pixels)
+            columns = torch.arange(window.size, device=first.device) - begin
+            flux = flux.gather(-1, first[rows, None] + columns)
+            variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
+            own = None if excess is None else excess[rows].to(flux.dtype)
+            moved = broaden_and_shift(
+                window.taper(flux), variance, shift[rows], REST_STEP, own, window.prefilter
+            )
+            parts.append(window.sample(moved))
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     # -- read-outs ----------------------------------------------------------------------------
 
     def read_outs(self, state: dict[str, Tensor]) -> ReadOuts:
         """Derived quantities; see :class:`ReadOuts`."""
         tables = self.templates
-        weights = self._weights(state)
-        surviving = self.surviving_fraction(state["age"], state["tau"])
+        masses = self.bin_masses(state["age"], state["tau"])
+        weights = self._weights(state, masses)
+        surviving = masses @ self._solar_surviving.to(masses.dtype)
         formed = state["stellar_mass"] / surviving
 
         def coarse(name: str, table: Tensor) -> Tensor:
@@ -305,7 +344,7 @@ class StellarPopulationModel(nn.Module):
         visible = int((tables.coarse_wave - 5500.0).abs().argmin())
         metal = linear_weights(state["metallicity"], tables.metallicity.to(formed.dtype))
         light = metal @ tables.coarse_stellar[..., visible].to(formed.dtype)
-        light = light * self.bin_masses(state["age"], state["tau"])
+        light = light * masses
         edges = self.age_edges_gyr.to(formed.dtype)
         middle = (edges[1:] + edges[:-1]) / 2.0
         return ReadOuts(

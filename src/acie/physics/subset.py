@@ -13,7 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from acie.physics.dust import attenuated_light, calzetti2000_attenuation
+from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
+from acie.physics.pixels import MIDDLE, spline_prefilter
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import REST_STEP
 from acie.threads import spread
@@ -73,8 +74,8 @@ class SubsetModel:
             [physics.old_size, table.shape[1] - physics.old_size], 1
         )
         rest = physics.window.instrument[pixels] / (1.0 + redshift.double()[:, None])
-        self._log2_wave = torch.log2(rest / 5500.0).to(basis.dtype)[:, None]
-        self._log2_curve = calzetti2000_attenuation(rest).log2().to(basis.dtype)[:, None]
+        self._log_wave = torch.log(rest / 5500.0).to(basis.dtype)[:, None]
+        self._log_curve = calzetti2000_attenuation(rest).log().to(basis.dtype)[:, None]
 
     def __call__(self, state: dict[str, Tensor]) -> Tensor:
         """Flux at the pixels, 1e-17 erg/s/cm2/A, ``(batch, sample, pixel)``.
@@ -83,20 +84,14 @@ class SubsetModel:
             state: See :class:`StellarPopulationModel`; each of shape ``(sample, batch)``.
         """
         state = {name: value.T for name, value in state.items()}
-        old, young = self._physics.coefficients(state, self._physics.flux_factor(state))
+        old, young = self._physics.coefficients(state)
         share = self._interpolation(state["velocity_dispersion"]).to(old.dtype)[..., None]
         old, young = (
             (share * (part @ table).unflatten(-1, (_NODES, -1))).sum(-2)
             for part, table in ((old, self._old), (young, self._young))
         )
-        return attenuated_light(
-            old,
-            young,
-            state["dust_av"],
-            state["dust_slope"],
-            self._log2_curve,
-            self._log2_wave,
-        )
+        depth = dust_depth(state["dust_av"], state["dust_slope"], self._log_curve, self._log_wave)
+        return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
 
     def _interpolation(self, dispersion: Tensor) -> Tensor:
         """Weights of the nodes, ``(batch, sample, node)``.
@@ -121,31 +116,38 @@ def _rows(
 ) -> tuple[Tensor, Tensor]:
     """First rest pixel of each row, ``(pixel,)``, and the rows, ``(pixel, node, reach)``.
 
-    They hold the same kernels as :func:`broaden_and_shift` and the same interpolation as
+    They hold the same kernels as :func:`broaden_and_shift` and the same means over pixels as
     :class:`PixelWindow`.
     """
     start, shift = physics.window.locate(redshift)
     index, taps = physics.window.taps(pixels)
     least, variance = excess.amin(), dispersion.square()
     narrow, wide = ((variance + end).clamp(min=0.0) for end in (least, excess.amax()))
-    above = excess[index + 1][:, None] + (variance - narrow)
-    share = (above / (wide - narrow).clamp(min=1e-3)).clamp(0.0, 1.0)
+    # The mixture of the two widths at every tap, (pixel, node, tap): the spectrum is mixed before
+    # it is sampled, and the resolution of the templates has steps.
+    step = torch.arange(len(taps))
+    above = excess[index[:, None] + step][:, None] + (variance - narrow)[:, None]
+    share = (above / (wide - narrow).clamp(min=1e-3)[:, None]).clamp(0.0, 1.0)
     reach = math.ceil(_REACH * float(wide.max().sqrt()) / _SCALE) + 2
     half = min(_FREQUENCIES - 2, max(_LEAST, reach) + _FADE)
     omega = math.pi / _FREQUENCIES * torch.arange(_FREQUENCIES + 1, dtype=torch.float64)
     measure = torch.full_like(omega, 1.0 / _FREQUENCIES)
     measure[0] = measure[-1] = 0.5 / _FREQUENCIES
+    measure = measure * spline_prefilter(omega / (2.0 * math.pi))
 
     def transfer(width: Tensor) -> Tensor:
         return torch.exp(-0.5 * (omega / _SCALE).square() * width[:, None]) * measure
 
-    kernel = torch.lerp(transfer(narrow), transfer(wide), share[..., None])
-    # The taps sit at index, index + 1, ...; a row starts ``half`` before the second one.
-    place = torch.arange(4, dtype=torch.float64)[:, None] + (half - 1 - shift.double())
-    cosine, sine = ((taps.double().T @ f(place * omega))[:, None] for f in (torch.cos, torch.sin))
+    kernels = torch.stack([transfer(narrow), transfer(wide)], -2)
+    weights = taps.double().T[:, None, None] * torch.stack([1.0 - share, share], -2)
+    # The taps sit at index, index + 1, ...; a row starts ``half`` before the middle one.
+    place = step.double()[:, None] + (half - MIDDLE - shift.double())
+    cosine, sine = (
+        ((weights @ wave(place * omega)) * kernels).sum(-2) for wave in (torch.cos, torch.sin)
+    )
     turn = torch.arange(2 * half + 1, dtype=torch.float64)[:, None] * omega
-    rows = (cosine * kernel) @ turn.cos().T + (sine * kernel) @ turn.sin().T
+    rows = cosine @ turn.cos().T + sine @ turn.sin().T
     distance = torch.arange(-half, half + 1, dtype=torch.float64).abs() - (half - _FADE)
     fade = (0.5 * math.pi * (distance / _FADE).clamp(min=0.0)).cos().square()
     rows = rows * fade
-    return start + index + 1 - half, rows
+    return start + index + MIDDLE - half, rows

@@ -6,7 +6,14 @@ decomposition, and a galaxy becomes a weighted sum of few basis spectra:
 formed per bin of age and metallicity.
 """
 
-__all__ = ["REST_SIZE", "REST_STEP", "REST_WAVELENGTH", "TemplateSet", "template_sigma_km_s"]
+__all__ = [
+    "REST_SIZE",
+    "REST_STEP",
+    "REST_WAVELENGTH",
+    "TemplateSet",
+    "template_sigma_km_s",
+    "undo_pixel_mean",
+]
 
 import math
 
@@ -42,6 +49,25 @@ def template_sigma_km_s(rest_angstrom: Tensor) -> Tensor:
     """
     fwhm = torch.where(rest_angstrom < 3540.0, 1.0, torch.where(rest_angstrom < 7350.0, 2.51, 3.0))
     return fwhm / 2.3548 / rest_angstrom * LIGHT_KM_S
+
+
+def undo_pixel_mean(spectra: Tensor) -> Tensor:
+    r"""Values at the pixel centres of spectra that are tabulated as means over the pixels.
+
+    A mean over a pixel is a convolution with a box, whose transform at a frequency of f cycles
+    per pixel is :math:`\sin(\pi f)/(\pi f)`. It is at least 0.64 up to half a cycle, so that
+    dividing by it amplifies nothing by more than 1.57.
+
+    Arguments:
+        spectra: Zero at both ends, shape ``(*batch, rest)``.
+
+    Returns:
+        The same shape and precision.
+    """
+    size = spectra.shape[-1]
+    frequency = torch.arange(size // 2 + 1, dtype=torch.float64, device=spectra.device) / size
+    values = torch.fft.rfft(spectra.double()) / torch.sinc(frequency)
+    return torch.fft.irfft(values, n=size).to(spectra.dtype)
 
 
 class TemplateSet(nn.Module):

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acie.quantiles import effective_draws
 from acie.results import Abduction
 from acie.scm import StructuralCausalModel, parse_interventions
 from acie.scm.attribution import (
@@ -57,6 +58,11 @@ class GalaxyDraws:
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
+    @property
+    def effective(self) -> float:
+        """What the draws are worth: some are repeated."""
+        return float(effective_draws(self.values))
+
     def take(self, index: Tensor) -> "GalaxyDraws":
         """Some of the draws."""
         return GalaxyDraws(
@@ -89,7 +95,8 @@ def galaxy_effect(
     hold: Sequence[str] = (),
 ) -> Contrast:
     """The effect on this galaxy, draw by draw (individual effect)."""
-    return contrast(scm, do, outcome, values=draws.values, noise=draws.noise, hold=hold)
+    found = contrast(scm, do, outcome, values=draws.values, noise=draws.noise, hold=hold)
+    return replace(found, effective=draws.take(found.index).effective)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,23 +118,26 @@ class Explanation:
     error: float
 
     @classmethod
-    def of(cls, attribution: Attribution, level: float = 0.68) -> "Explanation":
-        """From an attribution of draws, ``(player, draw)``."""
+    def of(
+        cls, attribution: Attribution, level: float = 0.68, effective: float | None = None
+    ) -> "Explanation":
+        """From an attribution of draws, ``(player, draw)``, and what the draws are worth."""
         shares = {
-            name: _mean_and_spread(row, level)
+            name: _mean_and_spread(row, level, effective)
             for name, row in zip(attribution.players, attribution.shares, strict=True)
         }
         ordered = sorted(shares, key=lambda name: -abs(shares[name].value))
         return cls(
-            _mean_and_spread(attribution.total, level),
+            _mean_and_spread(attribution.total, level, effective),
             {name: shares[name] for name in ordered},
             attribution.exact,
             float(attribution.error.max()),
         )
 
 
-def _mean_and_spread(draws: Tensor, level: float) -> Estimate:
-    return replace(spread_estimate(draws, level, COVERS), value=float(draws.mean()))
+def _mean_and_spread(draws: Tensor, level: float, effective: float | None) -> Estimate:
+    spread = spread_estimate(draws, level, COVERS, effective=effective)
+    return replace(spread, value=float(draws.mean()))
 
 
 def explain_effect(
@@ -145,7 +155,8 @@ def explain_effect(
     moved = [n for n in causes_of(scm, outcome) if n in actions or reached(scm, actions, n)]
     if moved and outcome not in actions:
         found["causes"] = attribute_causes(scm, do, outcome, draws.values, draws.noise)
-    return {name: Explanation.of(attribution) for name, attribution in found.items()}
+    size = draws.effective
+    return {name: Explanation.of(a, effective=size) for name, a in found.items()}
 
 
 def path_effects(
@@ -178,7 +189,11 @@ def path_effects(
         for path in paths
     }
     ordered = sorted(effects, key=lambda path: -float(effects[path].mean().abs()))
-    return {path: spread_estimate(effects[path], covers=COVERS) for path in ordered[:most]}
+    size = draws.effective
+    return {
+        path: spread_estimate(effects[path], covers=COVERS, effective=size)
+        for path in ordered[:most]
+    }
 
 
 def mediated_effect(
@@ -197,7 +212,11 @@ def mediated_effect(
     }  # fmt: skip
     # A nested world may leave a variable no room where the plain one does not.
     kept = torch.stack([value.isfinite() for value in named.values()]).all(0)
-    return {name: spread_estimate(value[kept], covers=COVERS) for name, value in named.items()}
+    size = draws.take(kept.nonzero()[:, 0]).effective if bool(kept.any()) else None
+    return {
+        name: spread_estimate(value[kept], covers=COVERS, effective=size)
+        for name, value in named.items()
+    }
 
 
 def explain_difference(
@@ -218,7 +237,8 @@ def explain_difference(
         scm, (one.values, one.noise), (two.values, two.noise), outcome,
         groups=groups, generator=generator,
     )  # fmt: skip
-    return Explanation.of(attribution)
+    # If one of the two varies little, the pairs are worth what the draws of the other are.
+    return Explanation.of(attribution, effective=min(one.effective, two.effective))
 
 
 def seek_target(

@@ -103,7 +103,7 @@ def galaxy_sensitivity(
         level: Share of the draws in each interval.
     """
     base = contrast(scm, do, outcome, values=draws.values, noise=draws.noise, hold=hold)
-    statistical = base.spread(level)
+    statistical = base.spread(level, effective=draws.take(base.index).effective)
     statistical = Estimate(**{**statistical.__dict__, "covers": COVERS})
     size = _effective_size(draws.values, torch.ones(len(draws), dtype=torch.float64))
     rows = [_one(scm, draws, do, outcome, variant, hold, level, size) for variant in variants]
@@ -138,7 +138,7 @@ def _one(
     else:
         noise = kept.noise
     found = contrast(variant.model, do, outcome, values=values, noise=noise, hold=hold)
-    effect = found.spread(level, weights[possible][found.index])
+    effect = found.spread(level, weights[possible][found.index], effective=size)
     effect = Estimate(**{**effect.__dict__, "covers": f"{COVERS}, weighted to the alternative"})
     return SensitivityRow(variant.name, variant.description, effect, size)
 

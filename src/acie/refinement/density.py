@@ -9,7 +9,7 @@ from torch import Tensor
 
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import Observation
-from acie.physics import StellarPopulationModel
+from acie.physics import OBSERVED, StellarPopulationModel
 from acie.refinement.reduced import ReducedLikelihood
 from acie.scm import StructuralCausalModel
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
@@ -132,6 +132,7 @@ class ExactSpectra:
     ) -> None:
         self._physics, self._redshift = models.physics, observation.redshift
         self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
+        self._sightlines = models.physics.sightlines(observation.redshift, self._excess)
         self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
 
     def __call__(
@@ -151,14 +152,14 @@ class ExactSpectra:
         new = torch.ones(states["redshift"].shape, dtype=torch.bool)
         if index is not None:
             new[1:] = index[1:] != index[:-1]
-        light = self._physics.coefficients(states, self._physics.flux_factor(states))
+        light = self._physics.coefficients(states)
 
         # Few rows at a time: their spectra are still in the cache when they are compared.
         def work(part: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
             galaxy, rows = part
             own = tuple(piece[rows, galaxy] for piece in light)
-            state = {name: values[rows, galaxy] for name, values in states.items()}
-            found = self._physics.observe(own, state, self._excess[galaxy, None])
+            state = {name: states[name][rows, galaxy] for name in OBSERVED}
+            found = self._physics.observe(own, state, self._sightlines[galaxy])
             return found, self.likelihood[galaxy](found[:, None])[:, 0]
 
         galaxies = range(new.shape[1])

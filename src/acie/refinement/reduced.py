@@ -16,7 +16,7 @@ from acie.simulation import ReducedExpansion, SpectrumLikelihood
 from acie.threads import spread
 
 #: Basis spectra at most, and pixels per basis spectrum.
-_RANK, _OVERSAMPLING = 18, 5
+_RANK, _OVERSAMPLING = 18, 4
 #: Share of the pixels that is spread evenly, whatever the basis looks like.
 _EVEN = 0.3
 #: Velocity dispersions of the table reach beyond those of the draws by this factor.

@@ -2,6 +2,7 @@
 
 __all__ = ["HARD", "MISFIT", "PosteriorRefiner", "RefinedPosterior"]
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -147,8 +148,7 @@ class PosteriorRefiner:
     ) -> RefinedPosterior:
         """The same refinement of all galaxies, some of them at a time."""
         kept = level.config.evaluations if level.exact else num_samples
-        size = max(1, min(_GROUP, _SPECTRA // kept))
-        groups = torch.arange(len(observation)).split(size)
+        groups = _groups(len(observation), max(1, min(_GROUP, _SPECTRA // kept)))
         # Part of the answer, so not bound to inference mode.
         with torch.inference_mode(False), torch.no_grad():
             spectra = torch.empty((num_samples, *observation.flux.shape))
@@ -213,12 +213,25 @@ class PosteriorRefiner:
 
 def _levels(num_samples: int) -> list[_Level]:
     """For every galaxy, for those that need more, and for those that need much more."""
-    some, many = max(48, num_samples // 2), max(112, 3 * num_samples // 2)
-    first = RefinementConfig(first=max(48, num_samples // 4), rounds=(some, many), components=1)
-    more = RefinementConfig(first=2 * some, rounds=(some, some, some, many), components=1)
+    some, many = max(80, num_samples // 2), max(160, 3 * num_samples // 2)
+    # Thousands of operations of a few draws each: one round of many costs less than two of few.
+    first = RefinementConfig(first=2 * some, rounds=(many,), components=1)
+    more = RefinementConfig(first=3 * some, rounds=(3 * some, 3 * many // 2), components=1)
     most = RefinementConfig(first=512, rounds=(256,) * 4 + (384,) * 2, components=2)
-    # The last one starts from nothing, so a second try is another chance.
-    return [_Level(first), _Level(more), _Level(most, exact=True), _Level(most, exact=True)]
+    # Each starts from nothing but its anchors, so a second try is another chance, and ten times
+    # cheaper than exact spectra throughout.
+    cheap = [_Level(config) for config in (first, more, more)]
+    return [*cheap, _Level(most, exact=True), _Level(most, exact=True)]
+
+
+def _groups(count: int, largest: int) -> tuple[Tensor, ...]:
+    """Consecutive galaxies in groups of nearly equal size, an even number of them if many.
+
+    There are often two or four threads, but the draws must not depend on the machine. Few
+    galaxies stay together: two threads of short operations get in each other's way.
+    """
+    number = 2 * math.ceil(count / (2 * largest))
+    return torch.arange(count).tensor_split(number if count > largest // 2 else 1)
 
 
 def _joined(parts: list[RefinedPosterior], spectra: Tensor) -> RefinedPosterior:

@@ -70,7 +70,7 @@ class ReducedTarget:
             earlier, known = self._more
             states = {name: torch.cat([value, earlier[name]]) for name, value in states.items()}
             spectra = torch.cat([spectra, known])
-            likelihood = self._exact.likelihood(spectra)
+            likelihood = torch.cat([likelihood, self._exact.likelihood(known)])
         weights, _ = temper(likelihood, _ANCHOR_SIZE)
         return self._exact.reduced(states, spectra, weights.log())
 

@@ -20,6 +20,7 @@ __all__ = [
     "KernelLocation",
     "LearnedAdditiveMechanism",
     "LearnedProbabilities",
+    "MixedLocation",
     "MonotoneMechanism",
     "NetworkLocation",
     "ObservationalQuery",
@@ -43,7 +44,7 @@ from acie.scm.flow_mechanism import FlowMechanism
 from acie.scm.graph import CausalGraph
 from acie.scm.interventions import Do, Intervention, Policy, Replace, Scale, Shift
 from acie.scm.language import describe, parse_interventions
-from acie.scm.learned_locations import KernelLocation, NetworkLocation
+from acie.scm.learned_locations import KernelLocation, MixedLocation, NetworkLocation
 from acie.scm.learned_mechanisms import (
     CategoricalMechanism,
     LearnedAdditiveMechanism,

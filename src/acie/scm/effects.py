@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from acie.errors import CausalError, ConfigurationError, NothingSeen
+from acie.quantiles import quantiles
 from acie.scm.intervals import Estimate, mean_estimate, spread_estimate
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import parse_interventions
@@ -55,6 +56,7 @@ class Contrast:
         state: Factual values of these individuals, each ``(individual,)``.
         possible: Share of the individuals that allow the action; the others are left out.
         index: Which of the individuals these are.
+        effective: What they are worth if some of them are repeated draws.
     """
 
     before: Tensor
@@ -62,6 +64,7 @@ class Contrast:
     state: dict[str, Tensor]
     possible: float
     index: Tensor
+    effective: float | None = None
 
     @property
     def difference(self) -> Tensor:
@@ -72,9 +75,18 @@ class Contrast:
         """Average effect with its Monte Carlo error; the noise is common to both worlds."""
         return mean_estimate(self.difference, level)
 
-    def spread(self, level: float = 0.68, weights: Tensor | None = None) -> Estimate:
-        """Median individual effect, and how much individuals (or draws of one) differ."""
-        return spread_estimate(self.difference, level, weights=weights)
+    def spread(
+        self, level: float = 0.68, weights: Tensor | None = None, effective: float | None = None
+    ) -> Estimate:
+        """Median individual effect, and how much individuals (or draws of one) differ.
+
+        Arguments:
+            level: Probability of the interval.
+            weights: Weights of the individuals, ``(individual,)``; equal when left out.
+            effective: What they are worth; that of the contrast when left out.
+        """
+        size = self.effective if effective is None else effective
+        return spread_estimate(self.difference, level, weights=weights, effective=size)
 
     def conditional(
         self, by: Tensor, variable: Variable | None = None, groups: int = 4, level: float = 0.95
@@ -203,10 +215,7 @@ def association(
     part = weights[:, inside]
     step = (part @ after - part @ before[inside]) / part.sum(1, keepdim=True)
     contrasts = (step * beta).sum(1)
-    low, high = torch.quantile(
-        contrasts[1:],
-        torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=x.dtype),
-    ).tolist()
+    low, high = quantiles(contrasts[1:], [(1 - level) / 2, (1 + level) / 2]).tolist()
     text = "sampling error of the regression (Bayesian bootstrap); not a causal effect"
     return Estimate(float(contrasts[0]), low, high, level, text, int(inside.sum()))
 

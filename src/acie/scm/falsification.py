@@ -22,8 +22,9 @@ from torch import Tensor
 
 from acie.errors import DataError
 from acie.scm.graph import CausalGraph
-from acie.scm.independence import gcm_p_values, partial_correlation_p_values, smooth_residuals
+from acie.scm.independence import gcm_p_values, partial_correlation_p_values
 from acie.scm.mixed_graph import MixedGraph
+from acie.scm.smoothing import SmoothResiduals, smooth_residuals
 
 Method = Literal["gcm", "partial_correlation"]
 Data = Mapping[str, Tensor]
@@ -207,7 +208,7 @@ class _Residuals:
         self._table = (table - table.mean(0)) / table.std(0)
         self._column = {name: i for i, name in enumerate(names)}
         self._method, self._generator = method, generator
-        self._kept: dict[frozenset[str], Tensor] = {}
+        self._kept: dict[frozenset[str], SmoothResiduals] = {}
 
     def p_values(self, name: str, others: list[str], given: tuple[str, ...]) -> Tensor:
         column = self._column
@@ -219,8 +220,7 @@ class _Residuals:
         key = frozenset(given)
         if key not in self._kept:
             self._kept[key] = smooth_residuals(self._table, conditions, self._generator)
-        residual = self._kept[key]
-        return gcm_p_values(residual[:, column[name]], residual[:, wanted])
+        return gcm_p_values(self._kept[key], column[name], wanted)
 
 
 def _holm(tests: list[MarkovTest], level: float) -> list[MarkovTest]:

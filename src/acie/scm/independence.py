@@ -3,22 +3,18 @@ r"""Tests of conditional independence.
 References:
     Fisher 1924, Metron 3, 329 (partial correlation).
     Shah & Peters 2020, Annals of Statistics 48, 1514 (generalised covariance measure).
-    Rahimi & Recht 2007, NIPS 20 (random Fourier features).
 """
 
-__all__ = ["gcm_p_values", "partial_correlation_p_values", "smooth_residuals"]
+__all__ = ["gcm_p_values", "partial_correlation_p_values"]
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from acie.errors import DataError
-
-#: Random features of the regression; enough for a few hundred to some thousand rows.
-_FEATURES = 120
-#: Ridge parameters tried by generalised cross-validation.
-_RIDGES = torch.logspace(-3.0, 3.0, 13, dtype=torch.float64)
+from acie.scm.smoothing import SmoothResiduals
 
 
 def partial_correlation_p_values(x: Tensor, others: Tensor, given: Tensor) -> Tensor:
@@ -47,68 +43,31 @@ def partial_correlation_p_values(x: Tensor, others: Tensor, given: Tensor) -> Te
     return _two_sided(z)
 
 
-def gcm_p_values(x_residual: Tensor, other_residuals: Tensor) -> Tensor:
+def gcm_p_values(residuals: SmoothResiduals, target: int, others: Sequence[int]) -> Tensor:
     r"""Two-sided p values of the generalised covariance measure.
 
-    .. math:: T = \sqrt n \; \frac{\bar R}{\sqrt{\overline{R^2} - \bar R^2}}, \quad
+    .. math:: T = \sqrt{\frac{n}{c}} \; \frac{\bar R}{\sqrt{\overline{R^2} - \bar R^2}}, \quad
         R_i = \epsilon_i \xi_i
 
-    which is standard normal under independence when both regressions converge faster than
-    :math:`n^{-1/4}`.
+    which is standard normal under independence when the product of the errors of the two
+    regressions vanishes faster than :math:`n^{-1/2}`. The factor c, which tends to 1, is what the
+    degrees of freedom of the regressions add to the variance, see
+    :class:`~acie.scm.smoothing.SmoothResiduals`.
 
     Arguments:
-        x_residual: What the conditions leave of x, ``(row,)``.
-        other_residuals: The same of the others, ``(row, other)``.
+        residuals: What the conditions leave of every column.
+        target: The column tested.
+        others: The columns it is to be independent of.
 
     Returns:
         Shape ``(other,)``; NaN for a column that the conditions determine.
     """
-    product = x_residual[:, None] * other_residuals
+    others = list(others)
+    product = residuals.values[:, target, None] * residuals.values[:, others]
     mean = product.mean(0)
     spread = (product.square().mean(0) - mean.square()).clamp(min=0.0).sqrt()
-    return _two_sided(math.sqrt(len(product)) * mean / spread)
-
-
-def smooth_residuals(
-    targets: Tensor, given: Tensor, generator: torch.Generator, features: int = _FEATURES
-) -> Tensor:
-    """What a smooth function of the conditions leaves of the targets.
-
-    Kernel ridge regression on random Fourier features of a Gaussian kernel, besides linear
-    terms; the ridge is chosen for each target by generalised cross-validation (Golub, Heath &
-    Wahba 1979, Technometrics 21, 215), the width of the kernel is the median distance.
-
-    Arguments:
-        targets: Shape ``(row, target)``.
-        given: Shape ``(row, condition)``; may have no column.
-        generator: Source of the features.
-        features: Number of features.
-
-    Returns:
-        Shape ``(row, target)``.
-    """
-    centred = targets - targets.mean(0)
-    rows, conditions = given.shape
-    if conditions == 0:
-        return centred
-    _enough(rows, conditions)
-    z = (given - given.mean(0)) / given.std(0).clamp(min=1e-300)
-    some = z[torch.randperm(rows, generator=generator)[: min(rows, 400)]]
-    width = torch.pdist(some).median().clamp(min=1e-6)
-    frequency = torch.randn(conditions, features, generator=generator, dtype=z.dtype) / width
-    phase = 2.0 * math.pi * torch.rand(features, generator=generator, dtype=z.dtype)
-    design = torch.cat([z, math.sqrt(2.0 / features) * torch.cos(z @ frequency + phase)], 1)
-    design = design - design.mean(0)
-    left, values, _ = torch.linalg.svd(design, full_matrices=False)
-    seen = left.T @ centred
-    shrink = values.square() / (values.square() + _RIDGES[:, None])
-    # The squared residual needs no residual: what is outside the design, and what is shrunk.
-    outside = (centred.square().sum(0) - seen.square().sum(0)).clamp(min=0.0)
-    inside = ((1.0 - shrink)[:, :, None] * seen).square().sum(1)
-    freedom = (rows - 1.0 - shrink.sum(1)).clamp(min=1.0)
-    score = (outside + inside) / freedom[:, None] ** 2
-    best = shrink[score.argmin(0)]
-    return centred - left @ (best.T * seen)
+    factor = residuals.inflation[target, others]
+    return _two_sided((len(product) / factor).sqrt() * mean / spread)
 
 
 def _two_sided(z: Tensor) -> Tensor:

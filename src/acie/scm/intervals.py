@@ -1,6 +1,6 @@
 """Numbers with an interval that says what it covers."""
 
-__all__ = ["Estimate", "mean_estimate", "spread_estimate", "weighted_quantile"]
+__all__ = ["Estimate", "mean_estimate", "spread_estimate"]
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from acie.errors import ConfigurationError
+from acie.quantiles import quantiles, weighted_quantiles
 
 
 @dataclass(frozen=True)
@@ -59,46 +60,29 @@ def mean_estimate(samples: Tensor, level: float = 0.95, covers: str = "") -> Est
 
 
 def spread_estimate(
-    samples: Tensor, level: float = 0.68, covers: str = "", weights: Tensor | None = None
+    samples: Tensor,
+    level: float = 0.68,
+    covers: str = "",
+    weights: Tensor | None = None,
+    effective: float | None = None,
 ) -> Estimate:
-    """Median of draws with their central interval.
+    """Median of draws with the central interval of what they were drawn from.
 
     Arguments:
         samples: Shape ``(sample,)``.
-        level: Share of the draws in the interval.
+        level: Probability of the interval; see :mod:`acie.quantiles`.
         covers: Replaces the text that says what the interval covers.
         weights: Weights of the draws, ``(sample,)``; equal when left out.
+        effective: What the draws are worth; left out, as many as they are, or as the weights say.
     """
     _check(samples, level)
     edges = [(1.0 - level) / 2.0, 0.5, (1.0 + level) / 2.0]
-    low, middle, high = weighted_quantile(samples, edges, weights).tolist()
+    if weights is None:
+        low, middle, high = quantiles(samples, edges, effective).tolist()
+    else:
+        low, middle, high = weighted_quantiles(samples, edges, weights, effective).tolist()
     text = covers or "spread of the draws"
     return Estimate(middle, low, high, level, text, samples.numel())
-
-
-def weighted_quantile(
-    samples: Tensor, levels: list[float], weights: Tensor | None = None
-) -> Tensor:
-    """Quantiles of weighted samples, linear between the midpoints of the weights.
-
-    Arguments:
-        samples: Shape ``(sample,)``.
-        levels: Probabilities.
-        weights: Non-negative, ``(sample,)``; with equal weights the result tends to that of
-            ``torch.quantile``, which is used when they are left out.
-    """
-    at = torch.tensor(levels, dtype=samples.dtype, device=samples.device)
-    if weights is None:
-        return torch.quantile(samples, at)
-    ordered, index = samples.sort()
-    share = weights[index] / weights.sum()
-    middle = share.cumsum(0) - 0.5 * share
-    above = torch.searchsorted(middle, at).clamp(1, max(len(middle) - 1, 1))
-    if len(middle) == 1:
-        return ordered.expand(len(levels))
-    left, right = middle[above - 1], middle[above]
-    part = ((at - left) / (right - left).clamp(min=1e-300)).clamp(0.0, 1.0)
-    return ordered[above - 1] + part * (ordered[above] - ordered[above - 1])
 
 
 def _check(samples: Tensor, level: float) -> None:

@@ -1,13 +1,14 @@
-r"""Learned functions of the parents: a sparse kernel machine, and a network."""
+r"""Learned functions of the parents: a sparse kernel machine, networks, and a mixture of both."""
 
-__all__ = ["KernelLocation", "NetworkLocation", "additive_kernel"]
+__all__ = ["KernelLocation", "MixedLocation", "NetworkLocation", "additive_kernel"]
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from acie.scm.features import ParentFeatures, perceptron
+from acie.scm.features import ParentFeatures
 from acie.scm.mechanisms import Parents
 from acie.variables import Variable
 
@@ -97,19 +98,78 @@ class KernelLocation(nn.Module):
 
 
 class NetworkLocation(nn.Module):
-    """A fully connected network, for functions that are not equally smooth everywhere.
+    r"""The mean of fully connected networks, for functions not equally smooth everywhere.
+
+    The members have their weights in common tensors, so that one pass computes all of them.
+
+    References:
+        Breiman 1996, Machine Learning 24, 123: means of predictors trained on parts of the rows.
 
     Arguments:
         parents: Declarations of the direct causes.
         hidden: Widths of the hidden layers.
+        members: Number of networks.
     """
 
-    def __init__(self, parents: Sequence[Variable], hidden: Sequence[int] = (64, 64, 64)) -> None:
+    def __init__(
+        self,
+        parents: Sequence[Variable],
+        hidden: Sequence[int] = (64, 64, 64),
+        members: int = 1,
+    ) -> None:
         super().__init__()
         self.features = ParentFeatures(parents)
-        self.network = perceptron(self.features.size, hidden, 1)
+        self.hidden, self.members = tuple(hidden), members
+        widths = [self.features.size, *self.hidden, 1]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for layer, (i, o) in enumerate(zip(widths, widths[1:], strict=False)):
+            # A first step of training from zero is well scaled.
+            bound = 1.0 / math.sqrt(i) if layer < len(self.hidden) else 0.0
+            self.weights.append(nn.Parameter(torch.empty(members, i, o).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(members, 1, o).uniform_(-bound, bound)))
+
+    def each(self, features: Tensor) -> Tensor:
+        """The output of every member.
+
+        Arguments:
+            features: Standardised features, ``(row, feature)``, or other rows for each member,
+                ``(member, row, feature)``.
+
+        Returns:
+            Shape ``(member, row)``.
+        """
+        layer = features.expand(self.members, *features.shape[-2:])
+        last = len(self.weights) - 1
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            layer = torch.baddbmm(bias, layer, weight)
+            if number < last:
+                layer = nn.functional.silu(layer)
+        return layer.squeeze(-1)
 
     def forward(self, parents: Parents, like: Tensor) -> Tensor:
         """The location, shape and type of ``like``."""
         inputs = self.features(parents, like.to(self.features.mean.dtype))
-        return self.network(inputs).squeeze(-1).to(like.dtype)
+        found = self.each(inputs.reshape(-1, inputs.shape[-1])).mean(0)
+        return found.reshape(inputs.shape[:-1]).to(like.dtype)
+
+
+class MixedLocation(nn.Module):
+    r"""A kernel machine and networks, weighted.
+
+    .. math:: \mu = (1 - w)\,\mu_\mathrm{kernel} + w\,\mu_\mathrm{network}
+
+    Arguments:
+        kernel: The kernel machine.
+        network: The networks.
+    """
+
+    def __init__(self, kernel: KernelLocation, network: NetworkLocation) -> None:
+        super().__init__()
+        self.kernel, self.network = kernel, network
+        self.register_buffer("weight", torch.full((), 0.5))
+
+    def forward(self, parents: Parents, like: Tensor) -> Tensor:
+        """The location, shape and type of ``like``."""
+        weight = self.weight.to(like.dtype)
+        smooth, network = (part(parents, like) for part in (self.kernel, self.network))
+        return smooth + weight * (network - smooth)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from acie.scm.features import ParentFeatures, perceptron
 from acie.scm.flow_mechanism import SplineShape
-from acie.scm.learned_locations import KernelLocation, NetworkLocation
+from acie.scm.learned_locations import KernelLocation, MixedLocation, NetworkLocation
 from acie.scm.mechanisms import (
     AbstractDrawnMechanism,
     AbstractInvertibleMechanism,
@@ -45,7 +45,7 @@ class LearnedAdditiveMechanism(AbstractInvertibleMechanism):
 
     def __init__(
         self,
-        location: KernelLocation | NetworkLocation,
+        location: KernelLocation | NetworkLocation | MixedLocation,
         transform: Literal["identity", "log10"] = "identity",
         bins: int = 12,
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acie.quantiles import quantiles
 from acie.scm.language import parse_interventions
 from acie.scm.model import StructuralCausalModel
 
@@ -111,13 +112,9 @@ def _choose(values: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, T
 
 
 def _summarise(values: Tensor) -> dict[str, Tensor]:
-    # torch.quantile refuses more than 2^24 elements; sorting does not.
-    ordered = values.sort(dim=0).values
-    last = values.shape[0] - 1
-    summary = {"mean": values.mean(0), "std": values.std(0, correction=0)}
-    for label, level in _QUANTILES.items():
-        below = int(level * last)
-        weight = level * last - below
-        above = min(below + 1, last)
-        summary[label] = (1.0 - weight) * ordered[below] + weight * ordered[above]
-    return summary
+    found = quantiles(values, list(_QUANTILES.values()))
+    return {
+        "mean": values.mean(0),
+        "std": values.std(0, correction=0),
+        **dict(zip(_QUANTILES, found, strict=True)),
+    }

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from acie.io import Catalogue, write_catalogue
+from acie.quantiles import quantiles
 from acie.results import QualityFlag
 from acie.seeds import SeedStream
-from acie.tabular.engine import TabularEngine
+from acie.tabular.engine import TabularEngine, TabularResult
 from acie.variables import Variable
 
 #: Draws that are held at a time, over all rows: some hundred megabytes.
@@ -62,10 +63,10 @@ def answer_catalogue(
         text = result.actions
         parts.append(
             {
-                "latent_state": _states(engine, result.abduction.posterior.values),
-                "counterfactual_state": _states(engine, result.values),
+                "latent_state": _states(engine, result, result.abduction.posterior.values),
+                "counterfactual_state": _states(engine, result, result.values),
                 "effect": {
-                    name: _numbers(result.effect(name))
+                    name: _numbers(result.effect(name), result.confidence)
                     for name, v in engine.scm.variables.items()
                     if v.kind != "categorical"
                 },
@@ -136,16 +137,18 @@ def _flags(quality: np.ndarray, form: Any) -> np.ndarray:
     return named[inverse]
 
 
-def _states(engine: TabularEngine, values: dict[str, Tensor]) -> dict[str, dict[str, Any]]:
+def _states(
+    engine: TabularEngine, result: TabularResult, values: dict[str, Tensor]
+) -> dict[str, dict[str, Any]]:
     return {
-        name: {"unit": variable.unit, **_summary(variable, values[name])}
+        name: {"unit": variable.unit, **_summary(variable, values[name], result.confidence)}
         for name, variable in engine.scm.variables.items()
     }
 
 
-def _summary(variable: Variable, draws: Tensor) -> dict[str, np.ndarray]:
+def _summary(variable: Variable, draws: Tensor, confidence: Tensor) -> dict[str, np.ndarray]:
     if variable.kind != "categorical":
-        return _numbers(draws)
+        return _numbers(draws, confidence)
     shares = torch.stack(
         [(draws == code).double().mean(0) for code in range(len(variable.categories))]
     )
@@ -154,24 +157,13 @@ def _summary(variable: Variable, draws: Tensor) -> dict[str, np.ndarray]:
     return {"label": labels[best.indices.numpy()], "probability": best.values.numpy()}
 
 
-def _numbers(draws: Tensor) -> dict[str, np.ndarray]:
+def _numbers(draws: Tensor, confidence: Tensor) -> dict[str, np.ndarray]:
+    """Median and interval of every row; a missing value makes its draws worth less."""
     if draws.shape[0] == 1:
         return dict.fromkeys(_LEVELS, draws[0].numpy())
-    if bool(draws.isnan().any()):
-        # Draws without an allowed value are left out; see the flag PARTIAL.
-        levels = torch.tensor(list(_LEVELS.values()), dtype=draws.dtype)
-        found = torch.nanquantile(draws, levels, dim=0)
-        return {name: found[i].numpy() for i, name in enumerate(_LEVELS)}
-    ordered = draws.sort(0).values
-    last = len(draws) - 1
-    summary = {}
-    for name, level in _LEVELS.items():
-        below = int(level * last)
-        share = level * last - below
-        low, high = ordered[below], ordered[min(below + 1, last)]
-        # Written so that equal neighbours give exactly their value.
-        summary[name] = (low + share * (high - low)).numpy()
-    return summary
+    # Draws without an allowed value are left out; see the flag PARTIAL.
+    found = quantiles(draws, list(_LEVELS.values()), confidence * len(draws))
+    return {name: value.numpy() for name, value in zip(_LEVELS, found, strict=True)}
 
 
 def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from acie.scm import (
     KernelLocation,
     LearnedAdditiveMechanism,
     LearnedProbabilities,
+    MixedLocation,
     NetworkLocation,
     OrdinalMechanism,
     StructuralCausalModel,
@@ -165,18 +166,36 @@ def _config(mechanism: AbstractMechanism) -> dict[str, Any]:
         case FlowMechanism():
             return {"type": "spline", "bins": mechanism.bins, "bound": mechanism.bound,
                     "hidden": _widths(mechanism.network)}  # fmt: skip
-        case LearnedAdditiveMechanism(location=KernelLocation() as location):
-            return {"type": "additive", "bins": mechanism.shape.bins,
-                    "points": len(location.weights), "warp": location.warp}  # fmt: skip
         case LearnedAdditiveMechanism():
             return {"type": "additive", "bins": mechanism.shape.bins,
-                    "hidden": _widths(mechanism.location.network)}  # fmt: skip
+                    "location": _location_config(mechanism.location)}  # fmt: skip
         case OrdinalMechanism() | CategoricalMechanism():
             network = mechanism.probabilities.network
             return {"type": "discrete", "hidden": [] if network is None else _widths(network)}
     raise ConfigurationError(
         "mechanism", expected="a learned mechanism", found=type(mechanism).__name__
     )
+
+
+def _location_config(location: KernelLocation | NetworkLocation | MixedLocation) -> dict[str, Any]:
+    """What :func:`_build_location` needs besides the weights; a mixture has the keys of both."""
+    match location:
+        case KernelLocation():
+            return {"points": len(location.weights), "warp": location.warp}
+        case NetworkLocation():
+            return {"hidden": list(location.hidden), "members": location.members}
+    return _location_config(location.kernel) | _location_config(location.network)
+
+
+def _build_location(
+    config: Mapping[str, Any], parents: Sequence[Variable]
+) -> KernelLocation | NetworkLocation | MixedLocation:
+    if "hidden" not in config:
+        return KernelLocation(parents, config["points"], config["warp"])
+    network = NetworkLocation(parents, config["hidden"], config["members"])
+    if "points" not in config:
+        return network
+    return MixedLocation(KernelLocation(parents, config["points"], config["warp"]), network)
 
 
 def _build(
@@ -189,11 +208,7 @@ def _build(
                 parents, variable.transform, config["bins"], config["hidden"], config["bound"]
             )
         case "additive":
-            location = (
-                NetworkLocation(parents, config["hidden"])
-                if "hidden" in config
-                else KernelLocation(parents, config["points"], config["warp"])
-            )
+            location = _build_location(config["location"], parents)
             made = LearnedAdditiveMechanism(location, variable.transform, config["bins"])
         case "discrete":
             table = LearnedProbabilities(parents, len(variable.values), config["hidden"])

@@ -126,6 +126,11 @@ class TabularEngine:
         quality |= self._outside(values) * int(QualityFlag.OUT_OF_DISTRIBUTION)
         return TabularPosterior(drawn, confidence, quality)
 
+    def missing(self, table: Table) -> dict[str, Tensor]:
+        """Where the value of a variable is missing, each ``(row,)``."""
+        values = encode(self.bundle.spec, self.scm.variables, _catalogue(table))
+        return {name: value.isnan() for name, value in values.items()}
+
     def abduct(
         self, table: Table, num_samples: int = 256, generator: torch.Generator | None = None
     ) -> TabularAbduction:

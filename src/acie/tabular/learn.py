@@ -16,23 +16,26 @@ from acie.scm import (
     AbstractMechanism,
     CategoricalMechanism,
     CausalGraph,
+    LearnedAdditiveMechanism,
     LearnedProbabilities,
+    MixedLocation,
     OrdinalMechanism,
     StructuralCausalModel,
 )
 from acie.seeds import SeedStream
-from acie.tabular.additive_fit import fit_additive_kernel, fit_additive_network
+from acie.tabular.additive_fit import fit_additive
 from acie.tabular.bundle import TabularBundle
 from acie.tabular.columns import declare, encode
 from acie.tabular.network_fit import Rows, fit_probabilities, fit_spline, select
+from acie.tabular.screening import noise_depends
 from acie.tabular.spec import GraphSpec
 from acie.variables import Variable
 
 _PARTS = ("train", "validation", "test")
 #: These settle in fewer steps than a location does.
 _SPLINE_STEPS, _TABLE_STEPS = 1200, 1000
-#: One training row in so many decides when a network stops. The validation rows must not: a
-#: candidate whose state they chose would look better on them than it is.
+#: One training row in so many decides when a spline or a table stops. The validation rows must
+#: not: a candidate whose state they chose would look better on them than it is.
 _STOP = 10
 
 
@@ -54,7 +57,7 @@ class FitConfig:
     test: float = 0.1
     min_rows: int = 100
     max_rows: int = 100_000
-    steps: int = 3000
+    steps: int = 2000
 
     def __post_init__(self) -> None:
         if not (self.validation > 0 and self.test > 0 and self.validation + self.test < 1):
@@ -178,23 +181,36 @@ def _learn_one(
     inner = fitted.take(order[order % _STOP > 0]), fitted.take(order[order % _STOP == 0])
     if variable.kind != "continuous":
         return _learn_discrete(wanted, variable, parents, inner, checked, generator, steps)
-    candidates: dict[str, AbstractMechanism] = {}
-    chosen = ""
-    if wanted != "spline":
-        candidates["additive"] = fit_additive_kernel(variable, parents, fitted, generator)
-        if parents:
-            network = fit_additive_network(variable, parents, *inner, generator, steps)
-            scores = [_score(m, checked) for m in (candidates["additive"], network)]
-            if select(scores):
-                candidates["additive"] = network
-        chosen = "additive"
-    if wanted == "spline" or (wanted == "auto" and parents):
-        candidates["spline"] = fit_spline(
-            variable, parents, *inner, generator, min(steps, _SPLINE_STEPS)
-        )
-        scores = [_score(mechanism, checked) for mechanism in candidates.values()]
-        chosen = list(candidates)[select(scores)]
-    return chosen, candidates
+    if wanted == "spline":
+        return "spline", {"spline": _spline(variable, parents, inner, generator, steps)}
+    additive = fit_additive(variable, parents, fitted, checked, generator, steps)
+    candidates: dict[str, AbstractMechanism] = {"additive": additive}
+    # Additive noise that is independent of the causes leaves a spline nothing to gain.
+    if wanted == "auto" and parents and _depends(additive, fitted):
+        candidates["spline"] = _spline(variable, parents, inner, generator, steps)
+    scores = [_score(mechanism, checked) for mechanism in candidates.values()]
+    return list(candidates)[select(scores)], candidates
+
+
+def _spline(
+    variable: Variable,
+    parents: tuple[Variable, ...],
+    inner: tuple[Rows, Rows],
+    generator: torch.Generator,
+    steps: int,
+) -> AbstractMechanism:
+    return fit_spline(variable, parents, *inner, generator, min(steps, _SPLINE_STEPS))
+
+
+@torch.no_grad()
+def _depends(additive: LearnedAdditiveMechanism, rows: Rows) -> bool:
+    location = additive.location
+    features = (
+        location.kernel.features if isinstance(location, MixedLocation) else location.features
+    )
+    return noise_depends(
+        additive.invert(rows.value, rows.causes), features(rows.causes, rows.value)
+    )
 
 
 def _learn_discrete(

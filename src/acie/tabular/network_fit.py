@@ -1,6 +1,6 @@
-"""Learning by gradient steps: networks for locations, splines and probabilities."""
+"""Learning by gradient steps: splines and probabilities."""
 
-__all__ = ["Rows", "fit_network", "fit_probabilities", "fit_spline", "select", "train"]
+__all__ = ["Rows", "fit_probabilities", "fit_spline", "seeded", "select", "train"]
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from acie.scm import FlowMechanism, LearnedProbabilities, NetworkLocation
+from acie.scm import FlowMechanism, LearnedProbabilities
 from acie.variables import Variable
 
 _CHECKS = 20
@@ -85,42 +85,13 @@ def train(
     return module
 
 
-def _seeded(generator: torch.Generator, build: Callable[[], nn.Module]) -> nn.Module:
-    # Initial weights come from the global state of torch; it is put back.
+def seeded(generator: torch.Generator, build: Callable[[], nn.Module]) -> nn.Module:
+    """A module whose initial weights come from the generator."""
+    # They come from the global state of torch, which is put back.
     seed = int(torch.randint(2**31, (1,), generator=generator))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
-
-
-def fit_network(
-    parents: tuple[Variable, ...],
-    fitted: Rows,
-    checked: Rows,
-    scaled: Callable[[Tensor], Tensor],
-    generator: torch.Generator,
-    steps: int,
-) -> NetworkLocation:
-    """A network location by least squares.
-
-    Arguments:
-        parents: Declarations of the causes.
-        fitted: Rows to learn from, double.
-        checked: Rows that choose the state.
-        scaled: Physical value to the standardised natural scale.
-        generator: Source of randomness.
-        steps: Number of steps.
-    """
-    location = _seeded(generator, lambda: NetworkLocation(parents))
-    location.features.standardise(fitted.causes)
-    rows, held = (
-        Rows(scaled(part.value), part.causes).float() for part in (fitted, checked)
-    )
-
-    def loss(part: Rows) -> Tensor:
-        return (location(part.causes, part.value) - part.value).square().mean()
-
-    return train(location, loss, rows, held, generator, steps).double()
 
 
 def fit_spline(
@@ -131,8 +102,17 @@ def fit_spline(
     generator: torch.Generator,
     steps: int,
 ) -> FlowMechanism:
-    """A conditional spline flow by maximum likelihood; arguments as of ``fit_network``."""
-    flow = _seeded(
+    """A conditional spline flow by maximum likelihood.
+
+    Arguments:
+        variable: The variable, for its natural scale.
+        parents: Declarations of the causes.
+        fitted: Rows to learn from, double.
+        checked: Rows that choose the state.
+        generator: Source of randomness.
+        steps: Largest number of gradient steps.
+    """
+    flow = seeded(
         generator, lambda: FlowMechanism(parents, variable.transform, hidden=(64, 64, 64))
     )
     flow.standardise(fitted.value, fitted.causes)
@@ -155,7 +135,7 @@ def fit_probabilities(
 ) -> LearnedProbabilities:
     """Probabilities of the values of a discrete variable, by maximum likelihood."""
     count = len(variable.values)
-    table = _seeded(generator, lambda: LearnedProbabilities(parents, count, hidden))
+    table = seeded(generator, lambda: LearnedProbabilities(parents, count, hidden))
     table.features.standardise(fitted.causes)
     levels = torch.tensor(variable.values)
     # Half a count for every value: a value that is rare is not thereby impossible.
