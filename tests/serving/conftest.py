@@ -2,11 +2,13 @@
 
 import threading
 import time
+from importlib import resources
 
 import httpx
 import pytest
 import uvicorn
 
+import acie
 from acie.serving import Settings, create_app
 
 
@@ -43,3 +45,14 @@ def rest_url(rest_app):
 def rest(rest_url):
     with httpx.Client(base_url=rest_url, timeout=60) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def galaxy():
+    """A question about the galaxy that ships with ACIE, as JSON."""
+    observation = acie.io.read(resources.files("acie") / "examples" / "example.fits")
+    arrays = {name: getattr(observation, name).flatten().tolist() for name in ("flux", "ivar", "lsf")}
+    return {
+        "observation": {**arrays, "redshift": float(observation.redshift)},
+        "intervention": "stellar_mass*=1.5",
+    }
