@@ -36,7 +36,7 @@ def rest_url(rest_app):
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         time.sleep(0.05)
-    yield "http://127.0.0.1:%d" % server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(30)
 
@@ -51,7 +51,8 @@ def rest(rest_url):
 def galaxy():
     """A question about the galaxy that ships with ACIE, as JSON."""
     observation = acie.io.read(resources.files("acie") / "examples" / "example.fits")
-    arrays = {name: getattr(observation, name).flatten().tolist() for name in ("flux", "ivar", "lsf")}
+    names = ("flux", "ivar", "lsf")
+    arrays = {name: getattr(observation, name).flatten().tolist() for name in names}
     return {
         "observation": {**arrays, "redshift": float(observation.redshift)},
         "intervention": "stellar_mass*=1.5",

@@ -62,7 +62,5 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
 _Long = Field(min_length=1, max_length=LONGEST, fail_fast=True)
-Spectrum = Annotated[
-    list[Annotated[float, Strict()] | None], _Long, WrapValidator(_numbers)
-]
+Spectrum = Annotated[list[Annotated[float, Strict()] | None], _Long, WrapValidator(_numbers)]
 Flags = Annotated[list[Annotated[bool, Strict()]], _Long, WrapValidator(_flags)]

@@ -10,7 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import compile_path
 
 from acie.errors import ACIEError
 from acie.serving.problems import Problem, problem_of
@@ -60,7 +60,7 @@ def install_failures(app: FastAPI) -> None:
         if error.status_code == 404:
             detail = "Nothing is here; /docs lists what is."
         if error.status_code == 405:
-            headers["Allow"] = ", ".join(_methods(request))
+            headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "")
             detail = f"Allowed here: {headers['Allow']}."
         problem = Problem(error.status_code, "UNKNOWN", title, detail, kind, headers=headers)
         return problem_response(problem, request)
@@ -69,8 +69,7 @@ def install_failures(app: FastAPI) -> None:
 def _methods(request: Request) -> list[str]:
     """Methods of all routes of a path: each route knows only its own."""
     found = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match != Match.NONE:
-            found |= set(getattr(route, "methods", None) or ())
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            found |= {method.upper() for method in operations}
     return sorted(found)
