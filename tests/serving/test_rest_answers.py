@@ -192,10 +192,12 @@ def test_a_key_gets_one_answer(rest, galaxy):
 
 def test_a_key_is_computed_once_for_all_who_ask_at_a_time(rest_url, galaxy):
     headers = {"Idempotency-Key": "together"}
+
+    def ask(_):
+        return httpx.post(rest_url + URL, json=galaxy, headers=headers, timeout=60)
+
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(
-            lambda _: httpx.post(rest_url + URL, json=galaxy, headers=headers, timeout=60), range(6)
-        ))  # fmt: skip
+        found = list(pool.map(ask, range(6)))
     assert len({response.content for response in found}) == 1
     replayed = [response.headers["Idempotency-Replayed"] for response in found]
     assert replayed.count("false") == 1
