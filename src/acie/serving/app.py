@@ -11,6 +11,7 @@ import acie
 from acie.serving.resources import open_resources
 from acie.serving.rest import counterfactuals, health, models
 from acie.serving.rest.failures import install_failures
+from acie.serving.rpc import serving_rpc
 from acie.serving.settings import Settings
 
 
@@ -24,8 +25,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
-            app.state.resources = resources
+        async with open_resources(settings) as resources, serving_rpc(resources) as rpc:
+            app.state.resources, app.state.rpc = resources, rpc
             yield
 
     app = FastAPI(
