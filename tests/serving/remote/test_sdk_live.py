@@ -10,6 +10,7 @@ import astropy.units as u
 import httpx
 import numpy as np
 import pytest
+
 from acie_sdk import (
     ACIEClient,
     APIConnectionError,
@@ -176,8 +177,13 @@ def test_the_asynchronous_twin(live, galaxy, transport):
                 [galaxy] * 3, ["dust_av=0", "no_such=1", "dust_av=1"], seed=11,
                 return_errors=True, progress=lambda done, total: told.append(done),
             )  # fmt: skip
-            return one, many, told, await client.models(), await client.graph(), (
-                await client.health()
+            return (
+                one,
+                many,
+                told,
+                await client.models(),
+                await client.graph(),
+                (await client.health()),
             )
 
     one, many, told, models, graph, health = asyncio.run(main())

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
+
 from acie_sdk import (
     ACIEClient,
     APIConnectionError,
@@ -269,9 +270,7 @@ def infer_by_grpc(servicer, **options):
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with ACIEClient(
-            f"127.0.0.1:{port}", transport="grpc", retries=QUICK, **options
-        ) as client:
+        with ACIEClient(f"127.0.0.1:{port}", transport="grpc", retries=QUICK, **options) as client:
             return client.infer(np.ones(2))
     finally:
         server.stop(0).wait()

@@ -147,7 +147,10 @@ class ACIEClient(_Shared):
         """
         calls = calls_of(observations, interventions, options)
         answers: list[Any] = [None] * len(calls)
-        with ThreadPoolExecutor(self._concurrency) as pool, reporting(progress, len(calls)) as tell:
+        with (
+            ThreadPoolExecutor(self._concurrency) as pool,
+            reporting(progress, len(calls)) as tell,
+        ):
             places = {pool.submit(self._call, c, timeout, None): i for i, c in enumerate(calls)}
             try:
                 for future in as_completed(places):
