@@ -1,7 +1,7 @@
 """Ask a running service over gRPC: python examples/ask_by_grpc.py [HOST:PORT].
 
-First with the client, then with the stub that protoc makes of contracts/acie.proto, as in any other
-language: a stream of questions, whose answers come as they are done.
+First with the client, then with the stub that protoc makes of contracts/acie.proto, as in any
+other language: a stream of questions, whose answers come as they are done.
 """
 
 import sys

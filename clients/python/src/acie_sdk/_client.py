@@ -20,6 +20,7 @@ from acie_sdk._spectra import spectra_of
 from acie_sdk._tls import Tls
 
 _DEFAULT_URL = "http://127.0.0.1:8080"
+_DEFAULT_POLICY = RetryPolicy()
 
 
 class _Shared:
@@ -49,7 +50,7 @@ class _Shared:
         transport: Literal["rest", "grpc"] = "rest",
         timeout: float = 30.0,
         deadline: float = 120.0,
-        retries: RetryPolicy | int = RetryPolicy(),
+        retries: RetryPolicy | int = _DEFAULT_POLICY,
         concurrency: int = 16,
         tls: Tls | None = None,
         http_transport: Any = None,
