@@ -22,6 +22,7 @@ from acie.serving.rest.documents import write_openapi
 from acie.serving.rest.envelope import Envelope
 from acie.serving.rest.failures import install_failures
 from acie.serving.rest.idempotency import IdempotencyStore
+from acie.serving.rpc import serving_rpc
 from acie.serving.settings import Settings
 
 _HEADERS = (
@@ -41,8 +42,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
-            app.state.resources = resources
+        async with open_resources(settings) as resources, serving_rpc(resources) as rpc:
+            app.state.resources, app.state.rpc = resources, rpc
             yield
 
     app = FastAPI(
