@@ -166,7 +166,8 @@ def test_the_pillars_stand_apart():
 def test_third_party_packages_are_imported_by_their_owners(path):
     where = path.relative_to(SOURCE)
     for name in {module.split(".")[0] for module in imported_by(path)} & set(OWNERS):
-        assert {p.as_posix() for p in (where, *where.parents)} & OWNERS[name], f"{where} must not import {name}"
+        places = {place.as_posix() for place in (where, *where.parents)}
+        assert places & OWNERS[name], f"{where} must not import {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

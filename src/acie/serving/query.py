@@ -50,6 +50,7 @@ class Answer:
         quality: Names of the flags that are set.
         samples: Posterior draws.
         seed: Of the draws.
+        cached: Whether it was computed for an equal question of somebody else.
     """
 
     model: dict[str, str]
@@ -64,3 +65,4 @@ class Answer:
     quality: tuple[str, ...]
     samples: int
     seed: int | None
+    cached: bool = False

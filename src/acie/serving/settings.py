@@ -65,6 +65,7 @@ class CacheSettings(_Section):
     entries: int = Field(512, ge=0, description="Answers kept in process; 0 keeps none.")
     ttl_s: float = Field(3600.0, gt=0.0, description="Seconds that an answer is kept.")
     timeout_s: float = Field(0.05, gt=0.0, description="Patience with Redis, per operation.")
+    rest_s: float = Field(5.0, gt=0.0, description="Seconds a failing Redis is left alone.")
 
 
 class DatabaseSettings(_Section):
