@@ -10,6 +10,7 @@ from fastapi import FastAPI
 import acie
 from acie.serving.resources import open_resources
 from acie.serving.rest import counterfactuals, health, models
+from acie.serving.rest.edge import Edge
 from acie.serving.rest.failures import install_failures
 from acie.serving.settings import Settings
 
@@ -35,6 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
     )
     install_failures(app)
+    app.add_middleware(Edge, state=app.state, settings=settings.server)
     for module in (counterfactuals, models, health):
         app.include_router(module.router)
     return app
