@@ -85,6 +85,7 @@ _ECS = {
     "path": "url.path",
     "principal": "user.name",
     "client": "client.address",
+    "level": "log.level",
     "logger": "log.logger",
     "exception": "error.stack_trace",
 }
@@ -92,14 +93,14 @@ _ECS = {
 
 def _as_ecs(logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
     """Rename to ECS; what ECS does not know goes below ``acie``."""
-    kept = {"event", "level", "timestamp", "message"}
+    kept = {"event", "timestamp", "message"}
     renamed: dict[str, Any] = {"event.dataset": "acie.serving", "service.name": "acie"}
     for name, value in event.items():
         if name == "duration_ms":
             renamed["event.duration"] = int(value * 1e6)
-        elif name in kept or name.startswith("_"):
+        elif name in kept:
             renamed[name] = value
-        else:
+        elif not name.startswith("_"):
             renamed[_ECS.get(name, f"acie.{name}")] = value
     return renamed
 
