@@ -15,7 +15,7 @@ from typing import Any
 import ecs_logging
 import structlog
 
-from acie.serving.context import current_request
+from acie.serving.request import current_request
 from acie.serving.settings import Settings
 
 _HIDDEN = "[hidden]"

@@ -17,7 +17,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acie.serving.context import Allowance, RequestContext, enter_request, leave_request
+from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.problems import Problem
 from acie.serving.settings import ServerSettings
 
