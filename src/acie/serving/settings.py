@@ -76,6 +76,7 @@ class InferenceSettings(_Section):
     """Models, draws and batches."""
 
     models: tuple[str, ...] = Field(("galaxy-v1",), description="Names or folders of models.")
+    models_folder: Path | None = Field(None, description="Models that may be loaded by name.")
     samples: int = Field(64, ge=2, description="Posterior draws of a request that asks for none.")
     max_samples: int = Field(1024, ge=2, description="Most draws a request may ask for.")
     max_batch: int = Field(16, ge=1, description="Most galaxies that are computed together.")
