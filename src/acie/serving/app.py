@@ -23,6 +23,7 @@ from acie.serving.rest.edge import Edge
 from acie.serving.rest.envelope import Envelope
 from acie.serving.rest.failures import install_failures
 from acie.serving.rest.idempotency import IdempotencyStore
+from acie.serving.rpc import serving_rpc
 from acie.serving.settings import Settings
 
 _HEADERS = (
@@ -45,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_resources(settings) as resources:
-            app.state.resources = resources
+        async with open_resources(settings) as resources, serving_rpc(resources) as rpc:
+            app.state.resources, app.state.rpc = resources, rpc
             yield
 
     app = FastAPI(

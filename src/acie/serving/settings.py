@@ -53,6 +53,7 @@ class ServerSettings(_Section):
     host: str = Field("127.0.0.1", description="Address to bind.")
     port: int = Field(8080, ge=0, le=65535, description="Port of REST.")
     grpc_port: int | None = Field(50051, ge=0, le=65535, description="Port of gRPC, or null.")
+    grpc_ahead: int = Field(32, ge=1, description="Most questions of one gRPC stream in work.")
     insecure: bool = Field(False, description="Bind beyond loopback without authentication.")
     max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest request body, unpacked.")
     max_batch_items: int = Field(256, gt=0, description="Most galaxies in one batch request.")

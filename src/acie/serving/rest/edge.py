@@ -8,8 +8,6 @@ __all__ = ["Edge"]
 
 import asyncio
 import math
-import re
-import secrets
 import time
 
 import orjson
@@ -18,13 +16,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
+from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import Problem
 from acie.serving.settings import ServerSettings
 
 log = structlog.get_logger("acie.access")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 #: Always answered: these say how the service is.
 _PROBES = ("/health", "/metrics", "/v2/health", "/api/metrics")
 
@@ -47,7 +44,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _named(Headers(scope=scope))
+        request = _named(scope)
         token = enter_request(request)
         exchange = _Exchange(self, scope, receive, send, request)
         self._open += 1
@@ -137,7 +134,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(raw=message["headers"])
-            headers["X-Request-ID"] = self._request.request_id
+            headers.setdefault("X-Request-ID", self._request.request_id)
             if self._request.allowance is not None:
                 headers.update(_rate_headers(self._request.allowance))
             if self._edge.leaving:
@@ -160,13 +157,15 @@ class _Exchange:
         )
 
 
-def _named(headers: Headers) -> RequestContext:
-    """The request with the caller's names for it, where they are well-formed."""
-    request_id = headers.get("x-request-id", "")
-    if not _REQUEST_ID.fullmatch(request_id):
-        request_id = secrets.token_hex(16)
-    trace = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
-    return RequestContext("rest", request_id, trace[1] if trace else secrets.token_hex(16))
+def _named(scope: Scope) -> RequestContext:
+    """The request with the caller's names for it; where there are none, the inner layers get ours."""
+    headers = Headers(scope=scope)
+    request_id = request_id_of(headers.get("x-request-id"))
+    if headers.get("x-request-id") != request_id:
+        others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
+        scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
+    trace = traceparent_of(headers.get("traceparent"))
+    return RequestContext("rest", request_id, trace[3:35])
 
 
 def _rate_headers(allowance: Allowance) -> dict[str, str]:
