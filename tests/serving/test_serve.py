@@ -11,7 +11,6 @@ import time
 
 import httpx
 import pytest
-import structlog
 import yaml
 from processes import Served, question
 
@@ -30,7 +29,6 @@ def clean(monkeypatch, tmp_path):
     handlers, level = root.handlers[:], root.level
     yield monkeypatch
     root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="module")

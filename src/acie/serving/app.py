@@ -22,6 +22,7 @@ from acie.serving.rest.documents import write_openapi
 from acie.serving.rest.edge import Edge
 from acie.serving.rest.envelope import Envelope
 from acie.serving.rest.failures import install_failures
+from acie.serving.rest.guard import Guard
 from acie.serving.rest.idempotency import IdempotencyStore
 from acie.serving.rpc import serving_rpc
 from acie.serving.settings import Settings
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in (counterfactuals, models, graph, health, open_inference, docs_page):
         app.include_router(module.router)
     write_openapi(app)
+    app.add_middleware(Guard, state=app.state)
     app.add_middleware(Envelope, max_body_bytes=settings.server.max_body_bytes)
     if settings.server.cors_origins:
         app.add_middleware(

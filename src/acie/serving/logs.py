@@ -130,13 +130,6 @@ def configure_logs(settings: Settings) -> None:
             structlog.processors.TimeStamper("%H:%M:%S", utc=False, key="timestamp"),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ]
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level,
-                    structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )  # fmt: skip
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

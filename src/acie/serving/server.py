@@ -9,21 +9,21 @@ import socket
 import time
 from types import FrameType
 
-import structlog
+import logging
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from acie.errors import ConfigurationError
 from acie.serving.app import create_app
-from acie.serving.settings import ServerSettings, Settings
+from acie.serving.settings import ServerSettings, Settings, is_local
 
 #: Programs that pass signals on (shells, package runners) deliver one Ctrl-C twice.
 _SAME_SIGNAL_S = 0.5
 #: How long an accepted connection may take to send the request it was opened for.
 _ACCEPTED_S = 1.0
 
-log = structlog.get_logger("acie.serving")
+log = logging.getLogger("acie.serving")
 
 
 def _bounded(settings: ServerSettings) -> type[HttpToolsProtocol]:
@@ -135,7 +135,7 @@ class DrainingServer(uvicorn.Server):
         if self._left_at is not None:
             if not self._said:
                 self._said = True
-                log.info("leaving", notice_s=self._notice_s)
+                log.info("leaving", extra={"notice_s": self._notice_s})
             self.should_exit = time.monotonic() - self._left_at >= self._notice_s
         return await super().on_tick(counter)
 
@@ -148,7 +148,7 @@ class DrainingServer(uvicorn.Server):
         end = time.monotonic() + _ACCEPTED_S
         while time.monotonic() < end and self._unasked():
             await asyncio.sleep(0.02)
-        log.info("draining", connections=len(self.server_state.connections))
+        log.info("draining", extra={"connections": len(self.server_state.connections)})
         await super().shutdown(sockets)
 
     def _unasked(self) -> bool:
@@ -202,11 +202,16 @@ async def _serve(
             if server.leaving:
                 return
             host, port = own.getsockname()[:2]
-            log.info(
-                "serving",
-                url=f"http://{f'[{host}]' if ':' in host else host}:{port}",
-                models=[m.identity for m in app.state.resources.service.registry.models],
-                authentication=settings.auth.enabled,
-            )
+            rpc = getattr(app.state, "rpc", None)
+            facts = {
+                "url": f"http://{f'[{host}]' if ':' in host else host}:{port}",
+                "grpc_port": rpc.port if rpc else None,
+                "models": [m.identity for m in app.state.resources.service.registry.models],
+                "authentication": settings.auth.enabled,
+            }
+            log.info("serving", extra=facts)
+            if not settings.auth.enabled:
+                reach = "only this machine" if is_local(settings.server.host) else "ANYBODY"
+                log.warning("no authentication: %s can call", reach)
             await server.serve(sockets=[own])
     log.info("left")

@@ -20,6 +20,7 @@ from acie.scm import Intervention, describe
 from acie.serving.batching import MicroBatcher
 from acie.serving.query import Answer, Query, StateSummary
 from acie.serving.registry import LoadedModel, ModelRegistry
+from acie.serving.security import Access
 from acie.serving.settings import InferenceSettings
 
 
@@ -45,10 +46,14 @@ class InferenceService:
     Arguments:
         registry: Loaded models.
         settings: Draws and batches.
+        access: Knows how much the caller may ask for; without it there is no limit.
     """
 
-    def __init__(self, registry: ModelRegistry, settings: InferenceSettings) -> None:
+    def __init__(
+        self, registry: ModelRegistry, settings: InferenceSettings, access: Access | None = None
+    ) -> None:
         self.registry, self._settings = registry, settings
+        self._charge = access.charge if access is not None else lambda galaxies: None
         # One thread: the engine spreads galaxies over the cores by itself.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="acie-engine")
         self._batcher: MicroBatcher[_Task, Answer] = MicroBatcher(
@@ -61,6 +66,10 @@ class InferenceService:
         Raises:
             ACIEError: The question cannot be asked, or not now.
         """
+        self._charge(1)
+        return await self._answer(query, timeout_s)
+
+    async def _answer(self, query: Query, timeout_s: float) -> Answer:
         task = self._check(query)
         # A seed promises the same draws again, which company in the batch would change.
         alone = object() if query.seed is not None else None
@@ -70,7 +79,12 @@ class InferenceService:
     async def answer_all(
         self, queries: Sequence[Query], timeout_s: float
     ) -> list[Answer | Exception]:
-        """Answers or errors, in the order of the questions, all within the time given."""
+        """Answers or errors, in the order of the questions, all within the time given.
+
+        Raises:
+            RateLimited: More than the caller may ask for; nothing is answered then.
+        """
+        self._charge(len(queries))
         deadline = time.monotonic() + timeout_s
         # One long list must not fill the queue, which would refuse its own end and everybody else.
         room = asyncio.Semaphore(2 * self._settings.max_batch)
@@ -78,7 +92,7 @@ class InferenceService:
         async def one(query: Query) -> Answer | Exception:
             async with room:
                 try:
-                    return await self.answer(query, deadline - time.monotonic())
+                    return await self._answer(query, deadline - time.monotonic())
                 except Exception as error:
                     return error
 

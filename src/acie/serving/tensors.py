@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import FailFast, Field, Strict, WrapValidator
+from pydantic import Field, Strict, WrapValidator
 from pydantic_core import PydanticCustomError
 
 #: Types of the elements of raw arrays, by name.
@@ -55,8 +55,8 @@ def _flags(value: Any, check: Callable[[Any], list]) -> np.ndarray:
     return np.array(check(value), dtype=bool)
 
 
-_Long = Field(min_length=1, max_length=LONGEST)
+_Long = Field(min_length=1, max_length=LONGEST, fail_fast=True)
 Spectrum = Annotated[
-    list[Annotated[float, Strict()] | None], FailFast(), _Long, WrapValidator(_numbers)
+    list[Annotated[float, Strict()] | None], _Long, WrapValidator(_numbers)
 ]
-Flags = Annotated[list[Annotated[bool, Strict()]], FailFast(), _Long, WrapValidator(_flags)]
+Flags = Annotated[list[Annotated[bool, Strict()]], _Long, WrapValidator(_flags)]

@@ -11,7 +11,7 @@ import math
 import time
 
 import orjson
-import structlog
+import logging
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,7 +20,7 @@ from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import Problem
 from acie.serving.settings import ServerSettings
 
-log = structlog.get_logger("acie.access")
+log = logging.getLogger("acie.access")
 
 #: Always answered: these say how the service is.
 _PROBES = ("/health", "/metrics", "/v2/health", "/api/metrics")
@@ -146,15 +146,15 @@ class _Exchange:
         """One line per request; probes only when somebody looks closely."""
         say = log.debug if quiet and self._status < 500 else log.info
         client = self._scope.get("client")
-        say(
-            "request",
-            method=self._scope["method"],
-            path=self._scope["path"][:200],
-            status=self._status,
-            duration_ms=round((time.perf_counter() - self._request.started) * 1e3, 2),
-            principal=self._request.principal.name,
-            client=client[0] if client else None,
-        )
+        facts = {
+            "method": self._scope["method"],
+            "path": self._scope["path"][:200],
+            "status": self._status,
+            "duration_ms": round((time.perf_counter() - self._request.started) * 1e3, 2),
+            "principal": self._request.principal.name,
+            "client": client[0] if client else None,
+        }
+        say("request", extra=facts)
 
 
 def _named(scope: Scope) -> RequestContext:

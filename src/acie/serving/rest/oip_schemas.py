@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, FailFast, Field, Strict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
 from acie.errors import ConfigurationError
 from acie.io import from_arrays
@@ -40,10 +40,13 @@ OUTPUTS = {
     "quality": ("BYTES", (-1,)),
 }
 _Numbers = TypeAdapter(
-    Annotated[list[Annotated[float, Strict(), Field(allow_inf_nan=False)] | None], FailFast()]
+    Annotated[
+        list[Annotated[float, Strict(), Field(allow_inf_nan=False)] | None],
+        Field(fail_fast=True),
+    ]
 )
 _Texts = TypeAdapter(
-    Annotated[list[Annotated[str, Strict(), Field(max_length=2000)]], FailFast()]
+    Annotated[list[Annotated[str, Strict(), Field(max_length=2000)]], Field(fail_fast=True)]
 )
 
 

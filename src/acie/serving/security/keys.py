@@ -13,12 +13,12 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-import structlog
+import logging
 
 from acie.serving.request import ALL_SCOPES, Principal
 from acie.serving.security.refusals import IdentityUnavailable, unauthenticated
 
-log = structlog.get_logger("acie.security")
+log = logging.getLogger("acie.security")
 
 _SHAPE = re.compile(r"acie_[A-Za-z0-9_-]{43}")
 #: Seconds after which a revoked key is refused at the latest.
@@ -118,7 +118,7 @@ class KeyVerifier:
         except Exception as error:
             if record is not None and now - moment < _STALE_S:
                 return record
-            log.error("key store does not answer", reason=type(error).__name__)
+            log.error("the key store does not answer: %s", type(error).__name__)
             raise IdentityUnavailable(
                 "database", expected="an answer", found="none", remedy="Try again later."
             ) from None
@@ -141,4 +141,4 @@ class KeyVerifier:
         try:
             await self._store.touch_keys(used)
         except Exception as error:
-            log.warning("use of keys not noted", reason=type(error).__name__)
+            log.warning("use of keys not noted: %s", type(error).__name__)

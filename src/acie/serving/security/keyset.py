@@ -14,11 +14,11 @@ import urllib.request
 from typing import Any
 
 import jwt
-import structlog
+import logging
 
 from acie.serving.security.refusals import IdentityUnavailable, unauthenticated
 
-log = structlog.get_logger("acie.security")
+log = logging.getLogger("acie.security")
 
 #: Seconds for which keys are used without asking for them again.
 _FRESH_S = 300.0
@@ -85,7 +85,7 @@ class KeySet:
                 self._keys = _usable(document, self._family)
                 self._fetched = time.monotonic()
             except (OSError, ValueError, http.client.HTTPException) as error:
-                log.warning("keys not fetched", reason=str(error) or type(error).__name__)
+                log.warning("keys not fetched: %s", str(error) or type(error).__name__)
             finally:
                 self._tried = time.monotonic()
 
