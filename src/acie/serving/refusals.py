@@ -97,5 +97,6 @@ def _shown(value: Any) -> str:
         case bytes():
             return f"{len(value)} bytes"
         case Mapping():
-            return "an object with " + (", ".join(map(repr, list(value)[:5]))[:_SHOWN] or "nothing")
+            names = ", ".join(map(repr, list(value)[:5]))
+            return f"an object with {names[:_SHOWN] or 'nothing'}"
     return f"a {type(value).__name__}"

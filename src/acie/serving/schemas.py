@@ -149,7 +149,7 @@ class RedshiftBody(BaseModel):
 
     value: float
     error: float | None
-    delta_chi2: float | None = Field(description="Chi-square of the second minus that of the best.")
+    delta_chi2: float | None = Field(description="Chi-square of the second-best minus this.")
     second: float | None = Field(description="The second-best redshift; null if nothing competes.")
 
 

@@ -77,7 +77,9 @@ def _content_kind(request: Request) -> str:
         return MSGPACK
     # A body without a type is refused too: browsers send those to other sites without asking.
     error = UnsupportedContent(
-        "Content-Type", expected=f"{JSON} or {MSGPACK}", found=repr(given[:60]) if given else "none"
+        "Content-Type",
+        expected=f"{JSON} or {MSGPACK}",
+        found=repr(given[:60]) if given else "none",
     )
     error.headers = {"Accept": f"{JSON}, {MSGPACK}"}
     raise error
