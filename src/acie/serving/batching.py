@@ -31,7 +31,7 @@ class TooLate(ACIEError):
     retry_after_s: float = 1.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting(Generic[Item, Result]):
     item: Item
     future: "asyncio.Future[Result]"
@@ -93,9 +93,8 @@ class MicroBatcher(Generic[Item, Result]):
         """
         self._admit(deadline)
         future = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(key, collections.deque()).append(
-            _Waiting(item, future, deadline)
-        )
+        waiting = _Waiting(item, future, deadline)
+        self._queues.setdefault(key, collections.deque()).append(waiting)
         self._waiting += 1
         if self._running is None:
             self._running = asyncio.create_task(self._run())
@@ -104,6 +103,8 @@ class MicroBatcher(Generic[Item, Result]):
                 return await future
         except TimeoutError:
             raise _late("an answer before the deadline", self.expected_wait_s) from None
+        finally:
+            self._leave(key, waiting)
 
     async def drain(self) -> None:
         """Wait until nothing waits and nothing is computed."""
@@ -122,6 +123,15 @@ class MicroBatcher(Generic[Item, Result]):
             raise error
         if time.monotonic() + self.expected_wait_s > deadline and self._waiting:
             raise _late(f"at least {self.expected_wait_s:.1f} s", self.expected_wait_s)
+
+    def _leave(self, key: Hashable, waiting: _Waiting) -> None:
+        """Free the place of an item whose caller has gone."""
+        queue = self._queues.get(key)
+        if queue is not None and waiting in queue:
+            queue.remove(waiting)
+            self._waiting -= 1
+            if not queue:
+                del self._queues[key]
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

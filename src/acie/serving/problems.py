@@ -11,12 +11,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acie.errors import ACIEError, BundleError, CausalError, DataError, UnknownModel
+from acie.serving import refusals
 from acie.serving.batching import Overloaded, TooLate
+from acie.serving.security import refusals as caller
 
 #: First match wins: kinds of errors, HTTP status, gRPC code.
 _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (Overloaded, 503, "RESOURCE_EXHAUSTED"),
     (TooLate, 504, "DEADLINE_EXCEEDED"),
+    (caller.Unauthenticated, 401, "UNAUTHENTICATED"),
+    (caller.Forbidden, 403, "PERMISSION_DENIED"),
+    (caller.RateLimited, 429, "RESOURCE_EXHAUSTED"),
+    (caller.IdentityUnavailable, 503, "UNAVAILABLE"),
+    (refusals.MalformedBody, 400, "INVALID_ARGUMENT"),
+    (refusals.MalformedHeader, 400, "INVALID_ARGUMENT"),
+    (refusals.NotAcceptable, 406, "INVALID_ARGUMENT"),
+    (refusals.ModelInUse, 409, "FAILED_PRECONDITION"),
+    (refusals.BodyTooLarge, 413, "RESOURCE_EXHAUSTED"),
+    (refusals.UnsupportedContent, 415, "INVALID_ARGUMENT"),
     (UnknownModel, 404, "NOT_FOUND"),
     (BundleError, 409, "FAILED_PRECONDITION"),
     (DataError, 422, "INVALID_ARGUMENT"),
@@ -68,11 +80,12 @@ def problem_of(error: Exception) -> Problem:
             500, "INTERNAL", "Internal error", "The error was logged.", "internal-error"
         )
     _, status, code = known
-    headers = {}
+    headers = dict(getattr(error, "headers", {}))
     if status in (429, 503, 504) and hasattr(error, "retry_after_s"):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     name = type(error).__name__
-    extra = {k: getattr(error, k) for k in ("argument", "expected", "found", "remedy")}
+    members = ("argument", "expected", "found", "remedy", "errors")
+    extra = {k: getattr(error, k, None) for k in members}
     return Problem(status, code, _words(name), str(error), _words(name, "-").lower(), headers,
                    {k: v for k, v in extra.items() if v})  # fmt: skip
 

@@ -23,6 +23,7 @@ class Query:
         samples: Posterior draws; the default of the service when left out.
         seed: Makes the answer repeatable, at the price of being computed alone.
         model: Name of a loaded model, ``name@version`` or ``latest``.
+        check_redshift: Whether a given redshift is compared with the spectrum.
     """
 
     observation: Observation
@@ -31,6 +32,7 @@ class Query:
     samples: int | None = None
     seed: int | None = None
     model: str = "latest"
+    check_redshift: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Answer:
         quality: Names of the flags that are set.
         samples: Posterior draws.
         seed: Of the draws.
+        redshift_estimate: Value, error, delta_chi2 and second-best value, where it was unknown.
         cached: Whether it was computed for an equal question of somebody else.
     """
 
@@ -65,4 +68,5 @@ class Answer:
     quality: tuple[str, ...]
     samples: int
     seed: int | None
+    redshift_estimate: dict[str, float | None] | None = None
     cached: bool = False

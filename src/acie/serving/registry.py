@@ -1,16 +1,74 @@
 """The models that a service answers with: loaded by name, warmed up, swapped without a gap."""
 
-__all__ = ["LoadedModel", "ModelRegistry"]
+__all__ = ["LoadedModel", "ModelRegistry", "find_source"]
 
+import json
+import re
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 import acie
 from acie.engine import CounterfactualEngine
 from acie.errors import ConfigurationError, UnknownModel
+from acie.manifest import bundled_models
 from acie.observation import WAVELENGTH, Observation
+from acie.serving.refusals import ModelInUse
+
+#: Names and versions of models in requests: no separators of paths, no leading dot.
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+
+def find_source(name: str, version: str | None = None, folder: Path | None = None) -> str:
+    """The bundle folder of a model that may be loaded: in ``folder``, or shipped.
+
+    ``folder`` holds ``NAME``, ``NAME@VERSION`` or ``NAME/VERSION``. Which of these says the name
+    and the version in its manifest counts, not how it is called.
+
+    Arguments:
+        name: Name of the model.
+        version: Its version; the newest when left out.
+        folder: Where models are deployed.
+
+    Raises:
+        UnknownModel: There is none, or the name is none.
+    """
+    found = {}
+    if re.fullmatch(NAME, name):
+        places = [*bundled_models().values()]
+        if folder is not None:
+            places += [*folder.glob(name), *folder.glob(f"{name}@*"), *folder.glob(f"{name}/*")]
+        for place in places:
+            facts = _facts(place)
+            if facts.get("name") == name:
+                found[str(facts.get("version"))] = str(place)
+    if version is None and found:
+        version = max(found, key=_order)
+    if version not in found:
+        raise UnknownModel(
+            "model",
+            expected="a model that ships with ACIE or lies in the models folder"
+            + (f", of version {', '.join(sorted(found, key=_order))}" if found else ""),
+            found=repr(f"{name}@{version}" if version else name)[:120],
+        )
+    return found[version]
+
+
+def _facts(place: Path) -> dict:
+    """The manifest of a bundle; whoever loads it says what is wrong with it."""
+    try:
+        facts = json.loads((place / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _order(version: str) -> list[tuple[int, str]]:
+    """Versions by their numbers: 10 comes after 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part)
+            for part in re.split(r"[._-]", version)]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +128,7 @@ class LoadedModel:
             lsf=flux.double() * 60.0,
         )
         engine.counterfactual(observation, "stellar_mass*=1.5", num_samples=32)
+        engine.estimate_redshift(observation)
         return cls(engine, source)
 
 
@@ -99,12 +158,12 @@ class ModelRegistry:
 
         Raises:
             UnknownModel: It is not loaded.
-            ConfigurationError: It is the latest, which answers requests.
+            ModelInUse: It is the latest, which answers requests.
         """
         with self._lock:
             model = self.find(f"{name}@{version}")
             if self._latest[name] is model:
-                raise ConfigurationError(
+                raise ModelInUse(
                     "model",
                     expected="a version that is not in use",
                     found=f"{name}@{version}, the latest",

@@ -7,19 +7,20 @@ import collections
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from acie.errors import ACIEError, ConfigurationError
 from acie.figures import counterfactual_band
 from acie.observation import Observation
-from acie.redshift import settle_redshift
-from acie.results import Abduction, CounterfactualResult, summarise
+from acie.redshift import with_redshift
+from acie.results import Abduction, CounterfactualResult, QualityFlag, summarise
 from acie.scm import Intervention, describe
 from acie.serving.batching import MicroBatcher
 from acie.serving.query import Answer, Query, StateSummary
 from acie.serving.registry import LoadedModel, ModelRegistry
+from acie.serving.security import Access
 from acie.serving.settings import InferenceSettings
 
 
@@ -45,10 +46,14 @@ class InferenceService:
     Arguments:
         registry: Loaded models.
         settings: Draws and batches.
+        access: Knows how much the caller may ask for; without it there is no limit.
     """
 
-    def __init__(self, registry: ModelRegistry, settings: InferenceSettings) -> None:
+    def __init__(
+        self, registry: ModelRegistry, settings: InferenceSettings, access: Access | None = None
+    ) -> None:
         self.registry, self._settings = registry, settings
+        self._charge = access.charge if access is not None else lambda galaxies: None
         # One thread: the engine spreads galaxies over the cores by itself.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="acie-engine")
         self._batcher: MicroBatcher[_Task, Answer] = MicroBatcher(
@@ -61,6 +66,10 @@ class InferenceService:
         Raises:
             ACIEError: The question cannot be asked, or not now.
         """
+        self._charge(1)
+        return await self._answer(query, timeout_s)
+
+    async def _answer(self, query: Query, timeout_s: float) -> Answer:
         task = self._check(query)
         # A seed promises the same draws again, which company in the batch would change.
         alone = object() if query.seed is not None else None
@@ -69,14 +78,23 @@ class InferenceService:
 
     async def answer_all(
         self, queries: Sequence[Query], timeout_s: float
-    ) -> list[Answer | ACIEError]:
-        """Answers or errors, in the order of the questions."""
+    ) -> list[Answer | Exception]:
+        """Answers or errors, in the order of the questions, all within the time given.
 
-        async def one(query: Query) -> Answer | ACIEError:
-            try:
-                return await self.answer(query, timeout_s)
-            except ACIEError as error:
-                return error
+        Raises:
+            RateLimited: More than the caller may ask for; nothing is answered then.
+        """
+        self._charge(len(queries))
+        deadline = time.monotonic() + timeout_s
+        # One long list must not fill the queue, which would refuse its own end and everybody else.
+        room = asyncio.Semaphore(2 * self._settings.max_batch)
+
+        async def one(query: Query) -> Answer | Exception:
+            async with room:
+                try:
+                    return await self._answer(query, deadline - time.monotonic())
+                except Exception as error:
+                    return error
 
         return await asyncio.gather(*(one(query) for query in queries))
 
@@ -111,18 +129,41 @@ class InferenceService:
 
 def _compute(key: Hashable, tasks: Sequence[_Task]) -> list[Answer | Exception]:
     """Answers of tasks of one model and number of draws; an error concerns its task only."""
+    try:
+        return _together(tasks)
+    except Exception as error:
+        # One bad galaxy fails its whole batch, whatever the reason: find it.
+        if len(tasks) == 1:
+            return [error]
+        return [answer for task in tasks for answer in _compute(key, [task])]
+
+
+def _settle(task: _Task) -> tuple[Observation, dict[str, float | None] | None]:
+    """The observation with a redshift, and the estimate where it had none.
+
+    A scan costs as much as the answer, so a given redshift is only checked on request.
+    """
+    observation, engine = task.query.observation, task.model.engine
+    known = bool(observation.redshift.isfinite().all())
+    if known and not task.query.check_redshift:
+        return observation, None
+    estimate = engine.estimate_redshift(observation)
+    if not known:
+        return with_redshift(observation, estimate), estimate.to_json()
+    conflict = estimate.contradicts(observation.redshift).long()
+    bits = observation.quality | conflict * int(QualityFlag.REDSHIFT_CONFLICT)
+    return replace(observation, quality=bits), None
+
+
+def _together(tasks: Sequence[_Task]) -> list[Answer | Exception]:
+    """One abduction for all tasks, one prediction for every question among them."""
     engine, samples = tasks[0].model.engine, tasks[0].samples
     seed = tasks[0].query.seed
     generator = torch.Generator()
     generator.manual_seed(seed) if seed is not None else generator.seed()
-    settled = [settle_redshift(task.query.observation, engine) for task in tasks]
+    settled = [_settle(task) for task in tasks]
     batch = Observation.stack([observation for observation, _ in settled])
-    try:
-        abduction = engine.abduct(batch, samples, generator)
-    except ACIEError as error:
-        if len(tasks) == 1:
-            return [error]
-        return [answer for task in tasks for answer in _compute(key, [task])]
+    abduction = engine.abduct(batch, samples, generator)
     answers: list[Answer | Exception] = [RuntimeError("not computed")] * len(tasks)
     groups = collections.defaultdict(list)
     for index, task in enumerate(tasks):
@@ -130,7 +171,10 @@ def _compute(key: Hashable, tasks: Sequence[_Task]) -> list[Answer | Exception]:
     for index in groups.values():
         for place, answer in zip(index, _worlds(tasks, batch, abduction, index), strict=True):
             answers[place] = answer
-    return answers
+    return [
+        replace(answer, redshift_estimate=estimate) if isinstance(answer, Answer) else answer
+        for answer, (_, estimate) in zip(answers, settled, strict=True)
+    ]
 
 
 def _worlds(

@@ -2,14 +2,20 @@
 
 __all__ = ["router"]
 
+import asyncio
 import time
+from typing import Annotated, Any
 
-import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from acie.serving.problems import problem_of
-from acie.serving.query import Answer
-from acie.serving.rest.dependencies import ResourcesOf, ServiceOf
+from acie.errors import ConfigurationError
+from acie.serving.query import Answer, Query
+from acie.serving.resources import Resources
+from acie.serving.rest.dependencies import ResourcesOf
+from acie.serving.rest.documents import body_of, problems
+from acie.serving.rest.failures import problem_json
+from acie.serving.rest.idempotency import once
+from acie.serving.rest.wire import JSON, Wanted, decoded, encode, reply, validated
 from acie.serving.schemas import (
     AnswerBody,
     BatchAnswerBody,
@@ -21,32 +27,103 @@ from acie.serving.schemas import (
 
 router = APIRouter(prefix="/api/v2/inference", tags=["inference"])
 
-
-def _json(content: object) -> Response:
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, media_type="application/json")
+_FAILURES = problems(400, 404, 406, 413, 415, 422, 503, 504)
 
 
-@router.post("/counterfactual", response_model=AnswerBody)
-@router.post("", response_model=AnswerBody, include_in_schema=False)
+@router.post(
+    "/counterfactual",
+    response_model=AnswerBody,
+    responses=_FAILURES,
+    openapi_extra=body_of(RequestBody),
+    operation_id="counterfactual",
+)
+@router.post(
+    "",
+    response_model=AnswerBody,
+    responses=_FAILURES,
+    openapi_extra=body_of(RequestBody),
+    operation_id="infer",
+)
 async def counterfactual(
-    body: RequestBody, service: ServiceOf, resources: ResourcesOf
+    request: Request,
+    kind: Wanted,
+    body: Annotated[RequestBody, decoded(RequestBody)],
+    resources: ResourcesOf,
 ) -> Response:
-    """What would this galaxy's spectrum be, had its state been different?"""
-    start = time.perf_counter()
-    answer = await service.answer(query_of(body), resources.settings.server.timeout_s)
-    return _json(answer_body(answer, (time.perf_counter() - start) * 1e3))
+    """What would this galaxy's spectrum be, had its state been different?
+
+    Without an intervention the answer is the state of the galaxy, and its own spectrum.
+    """
+
+    async def compute() -> Response:
+        start = time.perf_counter()
+        query = query_of(body)
+        answer = await resources.service.answer(query, resources.settings.server.timeout_s)
+        return reply(answer_body(answer, _since(start)), kind)
+
+    return await once(request, compute)
 
 
-@router.post("/batch", response_model=BatchAnswerBody)
-async def batch(body: BatchRequestBody, service: ServiceOf, resources: ResourcesOf) -> Response:
+@router.post(
+    "/batch",
+    response_model=BatchAnswerBody,
+    responses=_FAILURES,
+    openapi_extra=body_of(BatchRequestBody),
+    operation_id="batch",
+)
+async def batch(
+    request: Request,
+    kind: Wanted,
+    body: Annotated[BatchRequestBody, decoded(BatchRequestBody)],
+    resources: ResourcesOf,
+) -> Response:
     """Many questions; one that fails has its problem document in the place of its answer."""
+    most = resources.settings.server.max_batch_items
+    if len(body.requests) > most:
+        raise ConfigurationError(
+            "requests", expected=f"at most {most}", found=str(len(body.requests))
+        )
+
+    async def compute() -> Response:
+        return await _answers(request, kind, body.requests, resources)
+
+    return await once(request, compute)
+
+
+async def _answers(
+    request: Request, kind: str, items: list[Any], resources: Resources
+) -> Response:
     start = time.perf_counter()
-    queries = [query_of(one) for one in body.requests]
-    found = await service.answer_all(queries, resources.settings.server.timeout_s)
-    elapsed = (time.perf_counter() - start) * 1e3
-    answers = [
-        answer_body(one, elapsed) if isinstance(one, Answer) else problem_of(one).to_json()
-        for one in found
-    ]
-    return _json({"answers": answers})
+    # A millisecond each: not while others wait for the event loop.
+    queries = await asyncio.to_thread(lambda: [_query(item) for item in items])
+    good = [query for query in queries if isinstance(query, Query)]
+    found = iter(await resources.service.answer_all(good, resources.settings.server.timeout_s))
+    parts = []
+    for index, query in enumerate(queries):
+        outcome = next(found) if isinstance(query, Query) else query
+        if isinstance(outcome, Answer):
+            content = answer_body(outcome, _since(start))
+        else:
+            content = problem_json(outcome, f"{request.url.path}#/requests/{index}")
+        parts.append(encode(content, kind))
+        await asyncio.sleep(0)
+    return Response(_joined(parts, kind), media_type=kind, headers={"Vary": "Accept"})
+
+
+def _query(item: Any) -> Query | Exception:
+    try:
+        return query_of(validated(RequestBody, item))
+    except Exception as error:
+        return error
+
+
+def _joined(parts: list[bytes], kind: str) -> bytes:
+    """``{"answers": [...]}`` of documents that are encoded already."""
+    if kind == JSON:
+        return b'{"answers":[' + b",".join(parts) + b"]}"
+    # A map of one key, then an array with 32 bits of length.
+    return b"\x81\xa7answers\xdd" + len(parts).to_bytes(4, "big") + b"".join(parts)
+
+
+def _since(start: float) -> float:
+    return (time.perf_counter() - start) * 1e3

@@ -1,7 +1,9 @@
 """Errors as problem documents."""
 
-__all__ = ["install_failures", "problem_response"]
+__all__ = ["install_failures", "problem_json", "problem_response"]
 
+import logging
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -11,12 +13,26 @@ from starlette.exceptions import HTTPException
 
 from acie.errors import ACIEError
 from acie.serving.problems import Problem, problem_of
+from acie.serving.refusals import invalid
+
+_log = logging.getLogger(__name__)
+
+
+def problem_json(error: Exception, instance: str) -> dict[str, Any]:
+    """The document of an error that is part of an answer."""
+    if not isinstance(error, ACIEError):
+        _log.error("unexpected error in %s", instance, exc_info=error)
+    return problem_of(error).to_json(instance)
 
 
 def problem_response(problem: Problem, request: Request) -> Response:
     """The HTTP answer of a problem."""
+    content = problem.to_json(request.url.path)
+    if request.url.path.startswith("/v2"):
+        # Where clients of the Open Inference Protocol look for it.
+        content["error"] = problem.detail
     return Response(
-        orjson.dumps(problem.to_json(request.url.path)),
+        orjson.dumps(content),
         status_code=problem.status,
         headers=problem.headers,
         media_type="application/problem+json",
@@ -31,25 +47,17 @@ def install_failures(app: FastAPI) -> None:
         return problem_response(problem_of(error), request)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [_place(one) for one in error.errors()[:10]]
-        detail = "; ".join(f"{one['at']}: {one['message']}" for one in errors)
-        problem = Problem(
-            422, "INVALID_ARGUMENT", "Malformed request", detail, "malformed-request",
-            extra={"errors": errors},
-        )  # fmt: skip
-        return problem_response(problem, request)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(problem_of(invalid(error.errors())), request)
 
     @app.exception_handler(HTTPException)
     async def status(request: Request, error: HTTPException) -> Response:
-        text = str(error.detail)
-        kind = text.lower().replace(" ", "-")
+        title = HTTPStatus(error.status_code).phrase
+        kind = title.lower().replace(" ", "-")
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = "Nothing is here; /docs lists what is."
         problem = Problem(
-            error.status_code, "UNKNOWN", text, text, kind, headers=dict(error.headers or {})
+            error.status_code, "UNKNOWN", title, detail, kind, headers=dict(error.headers or {})
         )
         return problem_response(problem, request)
-
-
-def _place(error: dict[str, Any]) -> dict[str, str]:
-    """Where a request is malformed and how; without its content, which may be large."""
-    return {"at": ".".join(str(part) for part in error["loc"]), "message": error["msg"]}

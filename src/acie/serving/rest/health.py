@@ -2,26 +2,39 @@
 
 __all__ = ["router"]
 
-from typing import Any
-
 from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
 from acie.serving.rest.dependencies import ResourcesOf
+from acie.serving.rest.wire import JSON, reply
+from acie.serving.schemas import ModelBody
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health/live")
-async def live() -> dict[str, str]:
+class HealthBody(BaseModel):
+    """State of the process."""
+
+    status: str
+    models: list[ModelBody] = []
+
+
+_NOT_READY = {503: {"model": HealthBody, "description": "Starting, or about to stop."}}
+
+
+@router.get("/health/live", response_model=HealthBody, operation_id="live")
+async def live() -> Response:
     """The process answers."""
-    return {"status": "live"}
+    return reply({"status": "live", "models": []}, JSON)
 
 
-@router.get("/health/ready")
-@router.get("/health")
-async def ready(resources: ResourcesOf, response: Response) -> dict[str, Any]:
+@router.get(
+    "/health/ready", response_model=HealthBody, responses=_NOT_READY, operation_id="ready"
+)
+@router.get("/health", response_model=HealthBody, responses=_NOT_READY, operation_id="health")
+async def ready(resources: ResourcesOf) -> Response:
     """New requests are welcome."""
     if not resources.ready:
-        response.status_code = 503
-        return {"status": "not ready"}
-    return {"status": "ready", "models": [m.identity for m in resources.service.registry.models]}
+        return reply({"status": "not ready", "models": []}, JSON, 503)
+    models = [model.identity for model in resources.service.registry.models]
+    return reply({"status": "ready", "models": models}, JSON)

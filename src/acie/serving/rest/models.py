@@ -1,38 +1,100 @@
-"""``/api/v2/models`` and ``/api/v2/graph``."""
+"""``/api/v2/models``: what is loaded, and its replacement while requests are answered."""
 
 __all__ = ["router"]
 
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from acie.serving.rest.dependencies import ServiceOf
+from acie.serving.registry import NAME, find_source
+from acie.serving.rest.dependencies import ResourcesOf, ServiceOf
+from acie.serving.rest.documents import body_of, problems
+from acie.serving.rest.idempotency import once
+from acie.serving.rest.wire import Wanted, decoded, reply
+from acie.serving.schemas import ModelBody
 
-router = APIRouter(prefix="/api/v2", tags=["models"])
+router = APIRouter(prefix="/api/v2/models", tags=["models"])
 
-
-@router.get("/models")
-async def models(service: ServiceOf) -> dict[str, Any]:
-    """Loaded models; ``latest`` answers where a request names none."""
-    latest = service.registry.find("latest")
-    return {
-        "models": [model.identity | {"latest": model is latest}
-                   for model in service.registry.models]
-    }  # fmt: skip
+_Pattern = rf"^{NAME}$"
+_Part = Annotated[str, Path(max_length=200)]
 
 
-@router.get("/graph")
-async def graph(service: ServiceOf, model_version: str = "latest") -> dict[str, Any]:
-    """The causal graph as data."""
-    scm = service.registry.find(model_version).engine.scm
-    return {
-        "variables": [
-            {"name": v.name, "unit": v.unit, "kind": v.kind, "description": v.description}
-            for v in scm.variables.values()
-        ],
-        "edges": [
-            {"cause": parent, "effect": name}
-            for name in scm.variables
-            for parent in scm.graph.parents(name)
-        ],
-    }
+class LoadedModelBody(ModelBody):
+    """A loaded model."""
+
+    latest: bool = Field(description="Whether it answers requests that name no version of it.")
+    default: bool = Field(description="Whether it answers requests that name no model.")
+
+
+class ModelsBody(BaseModel):
+    """All loaded models."""
+
+    models: list[LoadedModelBody]
+
+
+class LoadBody(BaseModel):
+    """A model to load."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(pattern=_Pattern, examples=["galaxy-v1"])
+    version: str | None = Field(None, pattern=_Pattern, description="The newest when left out.")
+
+
+@router.get(
+    "", response_model=ModelsBody, responses=problems(406, 503), operation_id="list_models"
+)
+async def models(kind: Wanted, service: ServiceOf) -> Response:
+    """Loaded models."""
+    registry = service.registry
+    default = registry.find("latest") if registry.models else None
+    content = [
+        model.identity
+        | {"latest": model is registry.find(model.name), "default": model is default}
+        for model in registry.models
+    ]
+    return reply({"models": content}, kind)
+
+
+@router.post(
+    "",
+    response_model=ModelBody,
+    status_code=201,
+    responses=problems(400, 404, 406, 409, 413, 415, 422, 503),
+    openapi_extra=body_of(LoadBody),
+    operation_id="load_model",
+)
+async def load(
+    request: Request,
+    kind: Wanted,
+    body: Annotated[LoadBody, decoded(LoadBody)],
+    resources: ResourcesOf,
+) -> Response:
+    """Load a model and warm it up; then it is the latest of its name.
+
+    Requests are answered all the while: by its predecessor until it is ready, which finishes what
+    it has begun. Only models that ship with ACIE or lie in the models folder can be loaded.
+    """
+
+    async def compute() -> Response:
+        folder = resources.settings.inference.models_folder
+        source = find_source(body.name, body.version, folder)
+        model = await resources.service.load(source)
+        place = f"{router.prefix}/{model.name}/versions/{model.version}"
+        return reply(model.identity, kind, 201, {"Location": place})
+
+    return await once(request, compute)
+
+
+@router.delete(
+    "/{name}/versions/{version}",
+    status_code=204,
+    response_class=Response,
+    responses=problems(404, 409, 422, 503),
+    operation_id="unload_model",
+)
+async def unload(name: _Part, version: _Part, service: ServiceOf) -> Response:
+    """Forget a version that is not the latest of its name."""
+    service.registry.remove(name, version)
+    return Response(status_code=204)

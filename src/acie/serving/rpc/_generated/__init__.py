@@ -1,0 +1,1 @@
+"""Written by contracts/generate.py from acie.proto."""
