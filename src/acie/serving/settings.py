@@ -103,6 +103,7 @@ class DatabaseSettings(_Section):
     buffer: int = Field(2000, ge=1, description="Records that may wait to be written.")
     flush_s: float = Field(0.5, gt=0.0, description="Seconds between writes.")
     retention_days: float = Field(90.0, gt=0.0, description="Age at which records are deleted.")
+    migrate: bool = Field(False, description="Migrate PostgreSQL at start; SQLite always is.")
     keep_observations: bool = Field(False, description="Whether observations are stored too.")
 
 

@@ -44,6 +44,7 @@ def answer_key(
     hold: Iterable[str],
     samples: int,
     seed: int | None,
+    check_redshift: bool = False,
 ) -> str | None:
     """SHA-256 of a question; None where an action is not made of numbers.
 
@@ -57,11 +58,14 @@ def answer_key(
         hold: Held variables, aliases resolved.
         samples: Posterior draws.
         seed: Of the draws, or None.
+        check_redshift: Whether a given redshift is compared with the spectrum.
     """
     canonical = [_canonical(name, action) for name, action in sorted(actions.items())]
     if None in canonical:
         return None
-    question = [_VERSION, model, observation, canonical, sorted(set(hold)), samples, seed]
+    question = [
+        _VERSION, model, observation, canonical, sorted(set(hold)), samples, seed, check_redshift,
+    ]  # fmt: skip
     return hashlib.sha256(msgpack.packb(question)).hexdigest()
 
 
