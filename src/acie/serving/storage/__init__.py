@@ -10,6 +10,7 @@ __all__ = [
     "InferenceRepository",
     "Log",
     "Retention",
+    "StorageUnavailable",
     "downgrade",
     "is_current",
     "made_now",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 from acie.serving.storage.database import Database
+from acie.serving.storage.failures import StorageUnavailable
 from acie.serving.storage.journal import InferenceJournal
 from acie.serving.storage.log import Log, open_log
 from acie.serving.storage.migration import downgrade, is_current, upgrade

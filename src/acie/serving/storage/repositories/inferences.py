@@ -2,6 +2,7 @@
 
 __all__ = ["InferenceFilter", "InferenceRepository"]
 
+import asyncio
 import datetime
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import TimeoutError as SQLAlchemyTimeout
 
 from acie.serving.storage.database import Database
+from acie.serving.storage.failures import unavailable
 from acie.serving.storage.records import InferenceRecord
 from acie.serving.storage.tables import inferences
 
+#: Seconds that a listing may take.
+_PATIENCE_S = 10.0
 #: Columns of a listing: all but the pixels.
 _LISTED = [column for column in inferences.c if column.name != "observation"]
 #: Where a page ends: moment and id of its last record.
@@ -94,14 +99,20 @@ class InferenceRepository:
             wanted: Which.
             after: The last record of the page before.
             limit: Most records.
+
+        Raises:
+            StorageUnavailable: The database does not answer.
         """
         key = inferences.c.time, inferences.c.id
         query = select(*_LISTED).where(*wanted.conditions)
         if after is not None:
             query = query.where(tuple_(*key) < tuple_(*after, types=[c.type for c in key]))
         query = query.order_by(*(column.desc() for column in key)).limit(limit)
-        async with self._database.transaction() as connection:
-            rows = (await connection.execute(query)).mappings().all()
+        try:
+            async with asyncio.timeout(_PATIENCE_S), self._database.transaction() as connection:
+                rows = (await connection.execute(query)).mappings().all()
+        except (DBAPIError, SQLAlchemyTimeout, TimeoutError, OSError) as error:
+            raise unavailable(error) from None
         return [dict(row) for row in rows]
 
     async def count(self, wanted: InferenceFilter | None = None) -> int:
