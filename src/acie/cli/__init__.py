@@ -319,6 +319,42 @@ def models(
 
 
 @app.command()
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML with settings.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind (127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of REST (8080); 0: any.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port of gRPC (50051); 0: any.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Name or folder of a model; may be repeated.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines in without authentication.")
+    ] = False,
+    print_settings: Annotated[
+        bool, typer.Option("--print-settings", help="Show all settings and where they are from.")
+    ] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Migrate PostgreSQL first; SQLite always is.")
+    ] = False,
+) -> None:
+    """Answer questions over HTTP and gRPC until told to stop.
+
+    Everything else is a setting: of the file, or of the environment, as ACIE_CACHE__URL.
+
+    Example: acie serve --port 8080
+    """
+    from acie.cli.serve import ServeOptions, run
+
+    run(
+        ServeOptions(
+            config, host, port, grpc_port, tuple(model or ()), insecure, print_settings, migrate
+        )
+    )
+
+
+@app.command()
 def doctor() -> None:
     """Check this installation: versions, device, model, template grids."""
     from acie.cli.doctor import run

@@ -15,12 +15,15 @@ from acie.serving.rest import (
     docs_page,
     graph,
     health,
+    inferences,
     models,
     open_inference,
 )
 from acie.serving.rest.documents import write_openapi
+from acie.serving.rest.edge import Edge
 from acie.serving.rest.envelope import Envelope
 from acie.serving.rest.failures import install_failures
+from acie.serving.rest.guard import Guard
 from acie.serving.rest.idempotency import IdempotencyStore
 from acie.serving.rpc import serving_rpc
 from acie.serving.settings import Settings
@@ -29,7 +32,10 @@ _HEADERS = (
     "Authorization", "Content-Type", "Idempotency-Key", "X-API-Key", "X-Request-ID",
     "traceparent", "tracestate",
 )  # fmt: skip
-_EXPOSED = ("X-Request-ID", "Retry-After", "Idempotency-Replayed", "Location", "traceparent")
+_EXPOSED = (
+    "X-Request-ID", "Retry-After", "Idempotency-Replayed", "Location", "traceparent",
+    "RateLimit", "RateLimit-Policy",
+)  # fmt: skip
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -58,9 +64,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
-    for module in (counterfactuals, models, graph, health, open_inference, docs_page):
+    for module in (counterfactuals, models, graph, inferences, health, open_inference, docs_page):
         app.include_router(module.router)
     write_openapi(app)
+    app.add_middleware(Guard, state=app.state)
     app.add_middleware(Envelope, max_body_bytes=settings.server.max_body_bytes)
     if settings.server.cors_origins:
         app.add_middleware(
@@ -70,4 +77,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=_HEADERS,
             expose_headers=_EXPOSED,
         )
+    app.add_middleware(Edge, state=app.state, settings=settings.server)
     return app

@@ -12,18 +12,35 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "TelemetrySettings",
+    "is_local",
 ]
 
+import functools
+import ipaddress
+import urllib.parse
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
-    PydanticBaseSettingsSource,
+    EnvSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     YamlConfigSettingsSource,
 )
+
+from acie.errors import ConfigurationError
+
+
+def is_local(host: str | None) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 class _Section(BaseModel):
@@ -43,6 +60,13 @@ class ServerSettings(_Section):
     timeout_s: float = Field(30.0, gt=0.0, description="Deadline of a request without its own.")
     notice_s: float = Field(2.0, ge=0.0, description="Seconds between not ready and draining.")
     drain_s: float = Field(20.0, gt=0.0, description="Seconds in which open requests may end.")
+    max_head_bytes: int = Field(32768, gt=0, description="Largest head of a request.")
+    head_timeout_s: float = Field(10.0, gt=0.0, description="Patience with a request's head.")
+    body_timeout_s: float = Field(20.0, gt=0.0, description="Patience with a request's body.")
+    keep_alive_s: float = Field(
+        75.0, ge=1.0, description="Idle connections are kept so long; longer than a proxy does."
+    )
+    max_in_flight: int = Field(512, ge=1, description="Most requests at a time; more get 503.")
     cors_origins: tuple[str, ...] = Field((), description="Origins of browsers that may call.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain of gRPC.")
     tls_key: Path | None = Field(None, description="PEM private key of gRPC.")
@@ -67,6 +91,7 @@ class CacheSettings(_Section):
     entries: int = Field(512, ge=0, description="Answers kept in process; 0 keeps none.")
     ttl_s: float = Field(3600.0, gt=0.0, description="Seconds that an answer is kept.")
     timeout_s: float = Field(0.05, gt=0.0, description="Patience with Redis, per operation.")
+    rest_s: float = Field(5.0, gt=0.0, description="Seconds a failing Redis is left alone.")
 
 
 class DatabaseSettings(_Section):
@@ -78,6 +103,7 @@ class DatabaseSettings(_Section):
     buffer: int = Field(2000, ge=1, description="Records that may wait to be written.")
     flush_s: float = Field(0.5, gt=0.0, description="Seconds between writes.")
     retention_days: float = Field(90.0, gt=0.0, description="Age at which records are deleted.")
+    migrate: bool = Field(False, description="Migrate PostgreSQL at start; SQLite always is.")
     keep_observations: bool = Field(False, description="Whether observations are stored too.")
 
 
@@ -93,11 +119,35 @@ class AuthSettings(_Section):
     issuer: str | None = Field(None, description="Issuer that tokens must name.")
     rate_per_s: float = Field(50.0, gt=0.0, description="Galaxies per second and principal.")
     burst: int = Field(200, ge=1, description="Galaxies at once per principal.")
+    leeway_s: float = Field(5.0, ge=0.0, le=60.0, description="How wrong clocks may be.")
+    required: bool = Field(False, description="Demand API keys where there are no tokens.")
 
     @property
     def enabled(self) -> bool:
         """Whether callers must say who they are."""
-        return self.secret is not None or self.jwks_url is not None
+        return self.required or self.secret is not None or self.jwks_url is not None
+
+    @property
+    def family(self) -> Literal["HS256", "RS256", "ES256"]:
+        """The one algorithm of tokens."""
+        return self.algorithm or ("RS256" if self.jwks_url is not None else "HS256")
+
+    @model_validator(mode="after")
+    def _one_family(self) -> "AuthSettings":
+        """Two kinds of keys at once are how a public key comes to be taken for a secret."""
+        if self.secret is not None and self.jwks_url is not None:
+            raise ValueError("give a secret or a jwks_url, not both")
+        if self.secret is not None:
+            secret = self.secret.get_secret_value()
+            if len(secret.encode()) < 32 or "-----BEGIN" in secret:
+                raise ValueError("the secret must be 32 random bytes or more, and no public key")
+        if self.algorithm is not None and (self.algorithm == "HS256") == bool(self.jwks_url):
+            raise ValueError("HS256 goes with a secret, RS256 and ES256 with a jwks_url")
+        if self.jwks_url is not None:
+            url = urllib.parse.urlsplit(self.jwks_url)
+            if url.scheme != "https" and not (url.scheme == "http" and is_local(url.hostname)):
+                raise ValueError("jwks_url must be https, or http on this machine")
+        return self
 
 
 class TelemetrySettings(_Section):
@@ -110,11 +160,61 @@ class TelemetrySettings(_Section):
     otlp_endpoint: str | None = Field(None, description="Where OpenTelemetry traces go.")
 
 
+def _merged(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
+    """Both, section by section; ``strong`` wins."""
+    merged = dict(weak)
+    for name, value in strong.items():
+        old = weak.get(name)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[name] = _merged(old, value) if both else value
+    return merged
+
+
+def _yaml(cls: type[BaseSettings], file: Path) -> dict[str, Any]:
+    """Content of a YAML file.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    try:
+        if not file.is_file():
+            raise FileNotFoundError("no such file")
+        return YamlConfigSettingsSource(cls, yaml_file=file)()
+    except Exception as error:  # The parser's own kinds of errors are not to be known here.
+        found = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigurationError(
+            "--config",
+            expected="a YAML file with one mapping per section",
+            found=f"{file} ({found})",
+            remedy="acie serve --print-settings prints one.",
+        ) from None
+
+
+def _unusable(error: ValidationError | SettingsError) -> ConfigurationError:
+    """Which settings are wrong, by name and without their values, which may be secrets."""
+    if isinstance(error, SettingsError):
+        places = str(error)
+    else:
+        wrong = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+        places = "; ".join(f"{place}: {message}" if place else message for place, message in wrong)
+        places = places.replace("Value error, ", "")
+    return ConfigurationError(
+        "settings",
+        expected="known names with values that fit",
+        found=places,
+        remedy="acie serve --print-settings lists them all.",
+    )
+
+
 class Settings(BaseSettings):
     """All settings of ``acie serve``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ACIE_", env_nested_delimiter="__", extra="forbid", frozen=True
+        env_prefix="ACIE_",
+        env_nested_delimiter="__",
+        env_parse_none_str="null",
+        extra="forbid",
+        frozen=True,
     )
 
     server: ServerSettings = ServerSettings()
@@ -124,6 +224,16 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> "Settings":
+        """Who could reach the service without being known must be let in on purpose."""
+        if not (self.auth.enabled or self.server.insecure or is_local(self.server.host)):
+            raise ValueError(
+                f"server.host {self.server.host} is open to other machines without "
+                "authentication: set ACIE_AUTH__SECRET or ACIE_AUTH__JWKS_URL, or --insecure"
+            )
+        return self
+
     @classmethod
     def read(cls, file: Path | None = None, **flags: Any) -> "Settings":
         """Settings of a YAML file, of the environment, and of flags.
@@ -131,16 +241,20 @@ class Settings(BaseSettings):
         Arguments:
             file: YAML with one mapping per section.
             flags: Sections as mappings, which win over everything else.
+
+        Raises:
+            ConfigurationError: A setting is unknown or has a value that it cannot have.
         """
+        try:
+            given = [content for _, content in cls.sources(file, **flags)]
+            return cls(**functools.reduce(_merged, reversed(given), {}))
+        except (ValidationError, SettingsError) as error:
+            raise _unusable(error) from None
 
-        class Sourced(cls):
-            model_config = SettingsConfigDict(yaml_file=file)
-
-            @classmethod
-            def settings_customise_sources(
-                cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
-            ) -> tuple[PydanticBaseSettingsSource, ...]:
-                own = (sources["init_settings"], sources["env_settings"])
-                return (*own, YamlConfigSettingsSource(settings_cls)) if file else own
-
-        return cls.model_validate(Sourced(**flags).model_dump())
+    @classmethod
+    def sources(cls, file: Path | None = None, **flags: Any) -> list[tuple[str, dict[str, Any]]]:
+        """Names and contents of where settings come from, the strongest first."""
+        found = [("flag", flags), ("environment", EnvSettingsSource(cls)())]
+        if file is not None:
+            found.append((file.name, _yaml(cls, file)))
+        return found

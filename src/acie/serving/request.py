@@ -1,0 +1,99 @@
+"""What is known about the request that is being answered, whatever transport brought it."""
+
+__all__ = [
+    "ALL_SCOPES",
+    "LOCAL",
+    "Allowance",
+    "Principal",
+    "RequestContext",
+    "current_request",
+    "enter_request",
+    "leave_request",
+]
+
+import contextvars
+import time
+from dataclasses import dataclass, field
+
+#: What a principal may be allowed: to ask, to look, to manage.
+ALL_SCOPES = ("infer", "read", "admin")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks.
+
+    Arguments:
+        name: Subject of a token, or name of an API key.
+        scopes: What it may do.
+        kind: ``token``, ``key``, or ``local`` where nobody has to say who they are.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    kind: str = "token"
+
+
+#: Everybody, where authentication is off.
+LOCAL = Principal("local", frozenset(ALL_SCOPES), "local")
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a principal has left of its rate.
+
+    Arguments:
+        limit: Galaxies at once.
+        remaining: Galaxies now.
+        window_s: Seconds in which an empty allowance fills.
+        reset_s: Seconds until it is full.
+    """
+
+    limit: int
+    remaining: int
+    window_s: float
+    reset_s: float
+
+
+@dataclass
+class RequestContext:
+    """One request, from its first byte to its last.
+
+    Arguments:
+        transport: ``rest``, ``grpc``, or ``python`` for a call in the process.
+        request_id: Chosen by the caller or by the service.
+        trace_id: Of the W3C trace context, 32 hexadecimal digits.
+        principal: Who asks.
+        allowance: After this request was charged.
+        started: On the clock of :func:`time.perf_counter`.
+        stages: What was done: name, start and end on that clock.
+    """
+
+    transport: str = "python"
+    request_id: str = ""
+    trace_id: str = ""
+    principal: Principal = LOCAL
+    allowance: Allowance | None = None
+    started: float = field(default_factory=time.perf_counter)
+    stages: list[tuple[str, float, float]] = field(default_factory=list)
+
+
+_CURRENT: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar(
+    "acie_request", default=None
+)
+
+
+def current_request() -> RequestContext:
+    """The request that this task answers; a fresh one where there is none."""
+    found = _CURRENT.get()
+    return RequestContext() if found is None else found
+
+
+def enter_request(context: RequestContext) -> contextvars.Token:
+    """Make a request the current one of this task and of those that it starts."""
+    return _CURRENT.set(context)
+
+
+def leave_request(token: contextvars.Token) -> None:
+    """Undo :func:`enter_request`."""
+    _CURRENT.reset(token)

@@ -1,0 +1,3 @@
+"""Alembic's scripts, part of the package so that an installed ACIE can migrate."""
+
+__all__ = []

@@ -1,0 +1,3 @@
+"""One module per revision, in the order of their numbers."""
+
+__all__ = []
