@@ -1,4 +1,4 @@
-"""``acie serve`` and nginx as real processes on free ports, stopped by the tests that start them."""
+"""``acie serve`` and nginx as real processes on free ports."""
 
 import json
 import os

@@ -55,7 +55,8 @@ def test_printed_settings_are_a_file_without_secrets(clean, tmp_path, capsys):
     clean.setenv("ACIE_DATABASE__URL", "postgresql+psycopg://me:hunter22@db/acie")
     assert main(["serve", "--print-settings", "--port", "1234"]) == 0
     text = capsys.readouterr().out
-    assert secret not in text and "hunter22" not in text
+    assert secret not in text
+    assert "hunter22" not in text
     assert "port: 1234  # from --port" in text
     assert "# secret: (set)  # from ACIE_AUTH__SECRET" in text
     assert all(len(line) <= 100 for line in text.splitlines())
@@ -88,7 +89,8 @@ def test_what_cannot_be_served_is_refused_with_its_reason(
         clean.setenv(name, value)
     assert main(["serve", "--grpc-port", "0", *arguments]) == 2
     text = capsys.readouterr().err
-    assert says in text and "Traceback" not in text
+    assert says in text
+    assert "Traceback" not in text
     assert not any(len(value) > 30 and value in text for value in environment.values())
 
 
@@ -119,11 +121,13 @@ def test_curl_gets_an_answer(served, tmp_path):
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     answer = json.loads(done.stdout)
-    assert len(answer["counterfactual"]) == 6000 and answer["samples"] == 16
+    assert len(answer["counterfactual"]) == 6000
+    assert answer["samples"] == 16
     mine = [line for line in served.lines if line["message"] == "request"
             and line["http"]["request"].get("id") == "from-curl"]  # fmt: skip
     assert [line["http"]["response"]["status_code"] for line in mine] == [200]
-    assert mine[0]["event"]["duration"] > 0 and mine[0]["log.level"] == "info"
+    assert mine[0]["event"]["duration"] > 0
+    assert mine[0]["log.level"] == "info"
 
 
 def test_a_malformed_request_id_is_replaced(served):
@@ -152,13 +156,15 @@ def _raw(served, *pieces: bytes, pause: float = 0.0, wait: float = 5.0) -> tuple
 
 def test_a_silent_connection_is_closed(served):
     found, seconds = _raw(served)
-    assert found == b"" and 0.5 < seconds < 4.0
+    assert found == b""
+    assert 0.5 < seconds < 4.0
 
 
 def test_a_slow_head_is_refused(served):
     pieces = [b"GET /health/live HTTP/1.1\r\n", *[b"X-A: b\r\n"] * 20]
     found, seconds = _raw(served, *pieces, pause=0.1)
-    assert found.startswith(b"HTTP/1.1 408") and seconds < 4.0
+    assert found.startswith(b"HTTP/1.1 408")
+    assert seconds < 4.0
 
 
 def test_an_endless_head_is_refused(served):
@@ -171,7 +177,8 @@ def test_a_slow_body_is_refused(served):
     head = (b"POST /api/v2/inference HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Content-Length: 1000\r\n\r\n{")  # fmt: skip
     found, seconds = _raw(served, head)
-    assert found.startswith(b"HTTP/1.1 408") and b"urn:acie:problem:slow-body" in found
+    assert found.startswith(b"HTTP/1.1 408")
+    assert b"urn:acie:problem:slow-body" in found
     assert 1.0 < seconds < 5.0
 
 

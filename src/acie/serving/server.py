@@ -3,13 +3,12 @@
 __all__ = ["DrainingServer", "serve"]
 
 import asyncio
+import logging
 import os
-import signal
 import socket
 import time
 from types import FrameType
 
-import logging
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

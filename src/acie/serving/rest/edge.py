@@ -7,17 +7,17 @@ References:
 __all__ = ["Edge"]
 
 import asyncio
+import logging
 import math
 import time
 
 import orjson
-import logging
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import Problem
+from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.settings import ServerSettings
 
 log = logging.getLogger("acie.access")
@@ -158,7 +158,7 @@ class _Exchange:
 
 
 def _named(scope: Scope) -> RequestContext:
-    """The request with the caller's names for it; where there are none, the inner layers get ours."""
+    """The request under the caller's name for it, or under one that the inner layers get too."""
     headers = Headers(scope=scope)
     request_id = request_id_of(headers.get("x-request-id"))
     if headers.get("x-request-id") != request_id:
