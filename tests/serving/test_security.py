@@ -404,7 +404,7 @@ def test_rest_lets_in_whom_it_should(guarded):
                 for path in OPEN - {"/metrics"}:
                     assert (await client.get(path)).status_code == 200, path
                 url = "/api/v2/inference/counterfactual"
-                nobody = await client.post(url, json=question)
+                nobody = await client.post(url, json=ask)
                 assert nobody.status_code == 401
                 assert nobody.headers["www-authenticate"] == 'Bearer realm="acie"'
                 assert nobody.json()["type"] == "urn:acie:problem:unauthenticated"
