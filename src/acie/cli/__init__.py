@@ -330,6 +330,9 @@ def serve(
     print_settings: Annotated[
         bool, typer.Option("--print-settings", help="Show all settings and where they are from.")
     ] = False,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Migrate PostgreSQL first; SQLite always is.")
+    ] = False,
 ) -> None:
     """Answer questions over HTTP and gRPC until told to stop.
 
@@ -339,7 +342,11 @@ def serve(
     """
     from acie.cli.serve import ServeOptions, run
 
-    run(ServeOptions(config, host, port, grpc_port, tuple(model or ()), insecure, print_settings))
+    run(
+        ServeOptions(
+            config, host, port, grpc_port, tuple(model or ()), insecure, print_settings, migrate
+        )
+    )
 
 
 token = typer.Typer(name="token", help="Make, list and revoke API keys of the service.",

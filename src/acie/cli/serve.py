@@ -23,6 +23,7 @@ class ServeOptions:
     model: tuple[str, ...] = ()
     insecure: bool = False
     print_settings: bool = False
+    migrate: bool = False
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -32,6 +33,7 @@ class ServeOptions:
             "server": {k: v for k, v in server.items() if v is not None}
             | ({"insecure": True} if self.insecure else {}),
             "inference": {"models": list(self.model)} if self.model else {},
+            "database": {"migrate": True} if self.migrate else {},
         }
         return {name: section for name, section in sections.items() if section}
 

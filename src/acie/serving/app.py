@@ -15,6 +15,7 @@ from acie.serving.rest import (
     docs_page,
     graph,
     health,
+    inferences,
     models,
     open_inference,
 )
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
-    for module in (counterfactuals, models, graph, health, open_inference, docs_page):
+    for module in (counterfactuals, models, graph, inferences, health, open_inference, docs_page):
         app.include_router(module.router)
     write_openapi(app)
     app.add_middleware(Guard, state=app.state)

@@ -14,6 +14,7 @@ from acie.errors import ACIEError, BundleError, CausalError, DataError, UnknownM
 from acie.serving import refusals
 from acie.serving.batching import Overloaded, TooLate
 from acie.serving.security import refusals as caller
+from acie.serving.storage.failures import StorageUnavailable
 
 #: First match wins: kinds of errors, HTTP status, gRPC code.
 _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
@@ -23,6 +24,7 @@ _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (caller.Forbidden, 403, "PERMISSION_DENIED"),
     (caller.RateLimited, 429, "RESOURCE_EXHAUSTED"),
     (caller.IdentityUnavailable, 503, "UNAVAILABLE"),
+    (StorageUnavailable, 503, "UNAVAILABLE"),
     (refusals.MalformedBody, 400, "INVALID_ARGUMENT"),
     (refusals.MalformedHeader, 400, "INVALID_ARGUMENT"),
     (refusals.NotAcceptable, 406, "INVALID_ARGUMENT"),

@@ -53,6 +53,7 @@ class Answer:
         samples: Posterior draws.
         seed: Of the draws.
         redshift_estimate: Value, error, delta_chi2 and second-best value, where it was unknown.
+        cached: Whether it was computed for an equal question of somebody else.
     """
 
     model: dict[str, str]
@@ -68,3 +69,4 @@ class Answer:
     samples: int
     seed: int | None
     redshift_estimate: dict[str, float | None] | None = None
+    cached: bool = False

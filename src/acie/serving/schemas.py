@@ -262,5 +262,5 @@ def answer_body(answer: Answer, timing_ms: float) -> dict[str, Any]:
         "samples": answer.samples,
         "seed": answer.seed,
         "timing_ms": timing_ms,
-        "cached": False,
+        "cached": answer.cached,
     }

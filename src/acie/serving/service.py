@@ -5,7 +5,7 @@ __all__ = ["InferenceService"]
 import asyncio
 import collections
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,9 @@ from acie.observation import Observation
 from acie.redshift import with_redshift
 from acie.results import Abduction, CounterfactualResult, QualityFlag, summarise
 from acie.scm import Intervention, describe
-from acie.serving.batching import MicroBatcher
+from acie.serving.batching import MicroBatcher, TooLate
+from acie.serving.bookkeeping import Bookkeeper
+from acie.serving.caching import AnswerCache, answer_key, observation_digest
 from acie.serving.query import Answer, Query, StateSummary
 from acie.serving.registry import LoadedModel, ModelRegistry
 from acie.serving.security import Access
@@ -47,11 +49,19 @@ class InferenceService:
         registry: Loaded models.
         settings: Draws and batches.
         access: Knows how much the caller may ask for; without it there is no limit.
+        cache: Answers that were computed before; without it every question is computed.
+        books: Logs every question.
     """
 
     def __init__(
-        self, registry: ModelRegistry, settings: InferenceSettings, access: Access | None = None
+        self,
+        registry: ModelRegistry,
+        settings: InferenceSettings,
+        access: Access | None = None,
+        cache: AnswerCache | None = None,
+        books: Bookkeeper | None = None,
     ) -> None:
+        self._cache, self._books = cache, books or Bookkeeper()
         self.registry, self._settings = registry, settings
         self._charge = access.charge if access is not None else lambda galaxies: None
         # One thread: the engine spreads galaxies over the cores by itself.
@@ -70,11 +80,40 @@ class InferenceService:
         return await self._answer(query, timeout_s)
 
     async def _answer(self, query: Query, timeout_s: float) -> Answer:
-        task = self._check(query)
-        # A seed promises the same draws again, which company in the batch would change.
-        alone = object() if query.seed is not None else None
-        key = (task.model.digest, task.samples, alone)
-        return await self._batcher.submit(key, task, time.monotonic() + timeout_s)
+        deadline = time.monotonic() + timeout_s
+        with self._books.entry(query) as entry:
+            task = self._check(query)
+            entry.digest = observation_digest(query.observation)
+            entry.task = task
+            entry.answer = await self._known_or_computed(task, entry.digest, deadline)
+            return entry.answer
+
+    async def _known_or_computed(self, task: _Task, digest: str, deadline: float) -> Answer:
+        """The answer of an equal question, or one of its own."""
+
+        def compute() -> Awaitable[Answer]:
+            # A seed promises the same draws again, which company in the batch would change.
+            alone = object() if task.query.seed is not None else None
+            return self._batcher.submit((task.model.digest, task.samples, alone), task, deadline)
+
+        if self._cache is None:
+            return await compute()
+        query = task.query
+        key = answer_key(
+            task.model.digest, digest, task.actions, task.hold, task.samples, query.seed,
+            query.check_redshift,
+        )  # fmt: skip
+        try:
+            # The computation may be somebody else's, with a later deadline.
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0.0)):
+                return await self._cache.get_or_compute(key, compute)
+        except TimeoutError:
+            raise TooLate(
+                "deadline",
+                expected="an answer before the deadline",
+                found="none",
+                remedy="Allow more time, ask for fewer samples, or start more replicas.",
+            ) from None
 
     async def answer_all(
         self, queries: Sequence[Query], timeout_s: float

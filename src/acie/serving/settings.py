@@ -91,6 +91,7 @@ class CacheSettings(_Section):
     entries: int = Field(512, ge=0, description="Answers kept in process; 0 keeps none.")
     ttl_s: float = Field(3600.0, gt=0.0, description="Seconds that an answer is kept.")
     timeout_s: float = Field(0.05, gt=0.0, description="Patience with Redis, per operation.")
+    rest_s: float = Field(5.0, gt=0.0, description="Seconds a failing Redis is left alone.")
 
 
 class DatabaseSettings(_Section):
@@ -102,6 +103,7 @@ class DatabaseSettings(_Section):
     buffer: int = Field(2000, ge=1, description="Records that may wait to be written.")
     flush_s: float = Field(0.5, gt=0.0, description="Seconds between writes.")
     retention_days: float = Field(90.0, gt=0.0, description="Age at which records are deleted.")
+    migrate: bool = Field(False, description="Migrate PostgreSQL at start; SQLite always is.")
     keep_observations: bool = Field(False, description="Whether observations are stored too.")
 
 
