@@ -7,7 +7,6 @@ References:
 __all__ = ["Edge"]
 
 import asyncio
-import logging
 import math
 import time
 
@@ -19,8 +18,7 @@ from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import Problem
 from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.settings import ServerSettings
-
-log = logging.getLogger("acie.access")
+from acie.serving.telemetry import Telemetry
 
 #: Always answered: these say how the service is.
 _PROBES = ("/health", "/metrics", "/v2/health", "/api/metrics")
@@ -48,6 +46,9 @@ class Edge:
         token = enter_request(request)
         exchange = _Exchange(self, scope, receive, send, request)
         self._open += 1
+        telemetry = self._telemetry
+        if telemetry is not None:
+            telemetry.begin(request)
         try:
             probe = scope["path"].startswith(_PROBES)
             if self._open > self._settings.max_in_flight and not probe:
@@ -56,8 +57,14 @@ class Edge:
                 await exchange.run(self._app)
         finally:
             self._open -= 1
-            exchange.log(quiet=probe)
+            if telemetry is not None:
+                exchange.tell(telemetry, quiet=probe)
             leave_request(token)
+
+    @property
+    def _telemetry(self) -> Telemetry | None:
+        resources = getattr(self._state, "resources", None)
+        return None if resources is None else resources.telemetry
 
     @property
     def leaving(self) -> bool:
@@ -142,19 +149,22 @@ class _Exchange:
             message["headers"] = headers.raw
         await self._send(message)
 
-    def log(self, quiet: bool) -> None:
+    def tell(self, telemetry: Telemetry, quiet: bool) -> None:
         """One line per request; probes only when somebody looks closely."""
-        say = log.debug if quiet and self._status < 500 else log.info
         client = self._scope.get("client")
         facts = {
             "method": self._scope["method"],
             "path": self._scope["path"][:200],
             "status": self._status,
-            "duration_ms": round((time.perf_counter() - self._request.started) * 1e3, 2),
-            "principal": self._request.principal.name,
             "client": client[0] if client else None,
         }
-        say("request", extra=facts)
+        route = getattr(self._scope.get("route"), "path", "")
+        name = f"{self._scope['method']} {route}".strip()
+        failed = self._status >= 500
+        status = str(self._status or 499)
+        telemetry.finish(
+            self._request, name, status, facts, failed=failed, quiet=quiet and not failed
+        )
 
 
 def _named(scope: Scope) -> RequestContext:
@@ -165,7 +175,7 @@ def _named(scope: Scope) -> RequestContext:
         others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
         scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
     trace = traceparent_of(headers.get("traceparent"))
-    return RequestContext("rest", request_id, trace[3:35])
+    return RequestContext("rest", request_id, trace[3:35], trace)
 
 
 def _rate_headers(allowance: Allowance) -> dict[str, str]:

@@ -3,8 +3,6 @@
 __all__ = ["AccessInterceptor"]
 
 import functools
-import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,8 +13,6 @@ from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import problem_of
 from acie.serving.request import RequestContext, enter_request, leave_request
 from acie.serving.resources import Resources
-
-log = logging.getLogger("acie.access")
 
 #: Which scope a method needs; what is not listed needs ``admin``.
 _SCOPES = {
@@ -37,7 +33,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, resources: Resources) -> None:
-        self._access = resources.access
+        self._access, self._telemetry = resources.access, resources.telemetry
 
     async def intercept_service(
         self,
@@ -70,8 +66,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         named = dict(metadata)
         trace = traceparent_of(named.get("traceparent"))
-        own = RequestContext("grpc", request_id_of(named.get("x-request-id")), trace[3:35])
+        own = RequestContext("grpc", request_id_of(named.get("x-request-id")), trace[3:35], trace)
         token = enter_request(own)
+        self._telemetry.begin(own)
         try:
             own.principal = await self._access.authenticate(metadata)
             scope = _SCOPES.get(method.rpartition("/")[2], "admin")
@@ -85,14 +82,11 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         finally:
             # A call that was not aborted has no code yet.
             code = context.code() or grpc.StatusCode.OK
-            facts = {
-                "rpc": method,
-                "code": getattr(code, "name", str(code)),
-                "duration_ms": round((time.perf_counter() - own.started) * 1e3, 2),
-                "principal": own.principal.name,
-                "client": context.peer(),
-            }
-            log.info("call", extra=facts)
+            status = getattr(code, "name", str(code))
+            facts = {"rpc": method, "code": status, "client": context.peer()}
+            self._telemetry.finish(
+                own, method.lstrip("/"), status, facts, failed=status in ("INTERNAL", "UNKNOWN")
+            )
             leave_request(token)
 
 
