@@ -16,9 +16,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
+import acie
 from acie.serving.drift import _BINS, _MEMORY, DriftMonitor
 from acie.serving.metrics import _SECONDS, Meters, _Recent
-from acie.simulation import build_galaxy_scm
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -158,7 +158,7 @@ def test_a_collector_that_is_gone_is_no_trouble(tmp_path):
 @pytest.fixture(scope="module")
 def population():
     """3000 galaxies of the training population, one draw each: what posteriors average to."""
-    scm = build_galaxy_scm()
+    scm = acie.load("galaxy-v1").scm
     generator = torch.Generator().manual_seed(1)
     redshift = 0.005 + 0.595 * torch.rand(3000, generator=generator, dtype=torch.float64)
     values, _ = scm.sample((3000,), given={"redshift": redshift}, generator=generator)
