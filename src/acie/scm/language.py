@@ -171,7 +171,7 @@ def _action(name: str, action: Any) -> Intervention:
     if isinstance(action, Tensor):
         return Do(action)
     if isinstance(action, Real):
-        return Do(float(action))
+        return Do(_float(action))
     if isinstance(action, str):
         return _expression(f"{name}{action}" if "=" in action else f"{name}={action}")[1]
     if isinstance(action, Mapping) and len(action) == 1:
@@ -179,8 +179,16 @@ def _action(name: str, action: Any) -> Intervention:
         if verb in _ACTIONS and isinstance(amount, Tensor):
             return _ACTIONS[verb](amount)
         if verb in _ACTIONS and isinstance(amount, Real):
-            return _ACTIONS[verb](float(amount))
+            return _ACTIONS[verb](_float(amount))
     raise _malformed({name: action})
+
+
+def _float(number: Real) -> float:
+    """The nearest number; infinite, which is refused later, where an integer is too large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
 
 
 def _malformed(found: Any) -> ConfigurationError:

@@ -19,6 +19,16 @@ from acie.errors import ACIEError
 
 #: Problems of one request that are listed, and characters shown of what was found.
 _LISTED, _SHOWN = 10, 60
+#: What pydantic says in whole sentences or in words of Python.
+_WORDS = {
+    "dict_type": "an object",
+    "list_type": "a list",
+    "model_type": "an object",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "too_long": "at most {max_length} items",
+    "too_short": "at least {min_length} items",
+}
 
 
 class MalformedBody(ACIEError):
@@ -82,7 +92,12 @@ def _place(error: Mapping[str, Any]) -> dict[str, str]:
             return {"at": at, "expected": "a value", "found": "nothing"}
         case "extra_forbidden":
             return {"at": at, "expected": "fields of the contract only", "found": name}
-    expected = error["msg"].removeprefix("Input should be ")
+    words = _WORDS.get(error["type"])
+    if words is None:
+        # "Input should be a valid number" and "Value error, one of a, b" as a part of a sentence.
+        expected = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    else:
+        expected = words.format(**error.get("ctx", {}))
     return {"at": at, "expected": expected, "found": _shown(error["input"])}
 
 

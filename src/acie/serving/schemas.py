@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from acie.io import from_arrays
 from acie.serving.query import Answer, Query
-from acie.serving.tensors import Flags, Spectrum
+from acie.serving.tensors import Flags, Spectrum, Whole
 
 
 class _Body(BaseModel):
@@ -108,8 +108,8 @@ class RequestBody(_Body):
     hold: list[Text] = Field(
         default_factory=list, max_length=20, description="Descendants that stay as they are."
     )
-    samples: int | None = Field(None, ge=2, lt=2**31, description="Posterior draws.")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="Repeats the same draws.")
+    samples: Whole | None = Field(None, ge=2, lt=2**31, description="Posterior draws.")
+    seed: Whole | None = Field(None, ge=0, lt=2**63, description="Repeats the same draws.")
     model_version: str = Field(
         "latest", max_length=200, description="latest, a version, a name, or name@version."
     )

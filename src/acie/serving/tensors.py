@@ -1,13 +1,13 @@
 """Arrays in requests: lists of numbers, or raw little-endian bytes with a type and a shape."""
 
-__all__ = ["DTYPES", "Flags", "Spectrum", "from_tensor"]
+__all__ = ["DTYPES", "Flags", "Spectrum", "Whole", "from_tensor"]
 
 import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, Strict, WrapValidator
+from pydantic import BeforeValidator, Field, Strict, WrapValidator
 from pydantic_core import PydanticCustomError
 
 #: Types of the elements of raw arrays, by name.
@@ -55,8 +55,12 @@ def _flags(value: Any, check: Callable[[Any], list]) -> np.ndarray:
     return np.array(check(value), dtype=bool)
 
 
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 5.0 is the integer 5."""
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
 _Long = Field(min_length=1, max_length=LONGEST, fail_fast=True)
-Spectrum = Annotated[
-    list[Annotated[float, Strict()] | None], _Long, WrapValidator(_numbers)
-]
+Spectrum = Annotated[list[Annotated[float, Strict()] | None], _Long, WrapValidator(_numbers)]
 Flags = Annotated[list[Annotated[bool, Strict()]], _Long, WrapValidator(_flags)]

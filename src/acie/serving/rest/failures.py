@@ -10,6 +10,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from acie.errors import ACIEError
 from acie.serving.problems import Problem, problem_of
@@ -55,9 +56,20 @@ def install_failures(app: FastAPI) -> None:
         title = HTTPStatus(error.status_code).phrase
         kind = title.lower().replace(" ", "-")
         detail = str(error.detail)
+        headers = dict(error.headers or {})
         if error.status_code == 404:
             detail = "Nothing is here; /docs lists what is."
-        problem = Problem(
-            error.status_code, "UNKNOWN", title, detail, kind, headers=dict(error.headers or {})
-        )
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request)) or headers.get("Allow", "")
+            detail = f"Allowed here: {headers['Allow']}."
+        problem = Problem(error.status_code, "UNKNOWN", title, detail, kind, headers=headers)
         return problem_response(problem, request)
+
+
+def _methods(request: Request) -> list[str]:
+    """Methods of all routes of a path: each route knows only its own."""
+    found = set()
+    for path, operations in request.app.openapi()["paths"].items():
+        if compile_path(path)[0].match(request.url.path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)

@@ -28,9 +28,7 @@ async def live() -> Response:
     return reply({"status": "live", "models": []}, JSON)
 
 
-@router.get(
-    "/health/ready", response_model=HealthBody, responses=_NOT_READY, operation_id="ready"
-)
+@router.get("/health/ready", response_model=HealthBody, responses=_NOT_READY, operation_id="ready")
 @router.get("/health", response_model=HealthBody, responses=_NOT_READY, operation_id="health")
 async def ready(resources: ResourcesOf) -> Response:
     """New requests are welcome."""

@@ -38,7 +38,7 @@ class LoadBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: str = Field(pattern=_Pattern, examples=["galaxy-v1"])
+    name: str = Field(pattern=_Pattern, description="Such as galaxy-v1.")
     version: str | None = Field(None, pattern=_Pattern, description="The newest when left out.")
 
 

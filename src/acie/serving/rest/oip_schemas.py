@@ -20,6 +20,7 @@ from acie.errors import ConfigurationError
 from acie.io import from_arrays
 from acie.observation import WAVELENGTH
 from acie.serving.query import Answer, Query
+from acie.serving.tensors import Whole
 
 _WAVE = WAVELENGTH.size
 #: Tensors that requests hold: datatype and shape; -1 stands for the number of galaxies.
@@ -59,7 +60,7 @@ class InputTensorBody(_Body):
     """An input: elements in row-major order, flat or nested."""
 
     name: str = Field(max_length=100)
-    shape: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(max_length=3)
+    shape: list[Annotated[Whole, Field(ge=0, lt=2**31)]] = Field(max_length=3)
     datatype: str = Field(max_length=10)
     parameters: dict[str, Any] = Field(default_factory=dict)
     data: list[Any]
@@ -75,8 +76,8 @@ class OutputNameBody(_Body):
 class ParametersBody(_Body):
     """Options of the question."""
 
-    samples: int | None = Field(None, ge=2, lt=2**31)
-    seed: int | None = Field(None, ge=0, lt=2**63)
+    samples: Whole | None = Field(None, ge=2, lt=2**31)
+    seed: Whole | None = Field(None, ge=0, lt=2**63)
     hold: str = Field("", max_length=1000, description="Names separated by commas.")
 
 

@@ -93,9 +93,7 @@ async def live() -> Response:
 )
 async def ready(resources: ResourcesOf) -> Response:
     """All models are loaded and new requests are welcome."""
-    return reply(
-        {"live": True, "ready": resources.ready}, JSON, 200 if resources.ready else 503
-    )
+    return reply({"live": True, "ready": resources.ready}, JSON, 200 if resources.ready else 503)
 
 
 @router.get("", response_model=ServerBody, operation_id="oip_server")
