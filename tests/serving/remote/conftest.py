@@ -1,7 +1,10 @@
 """The real application, listening on real ports of this machine."""
 
 import asyncio
+import contextlib
+import importlib.resources
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ class LiveApp:
         self._server = uvicorn.Server(
             uvicorn.Config(self.app, port=settings.server.port, log_level="warning")
         )
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._up = threading.Event()
 
     def _run(self):
@@ -36,7 +39,7 @@ class LiveApp:
 
     def __enter__(self):
         self._thread.start()
-        self._up.wait(60)
+        self._up.wait(120)
         if not self._server.started:
             raise RuntimeError("the application did not start")
         return self
@@ -57,9 +60,40 @@ class LiveApp:
     def rpc(self):
         return f"127.0.0.1:{self.app.state.rpc.port}"
 
-    def call(self, function):
+    def call(self, function, *arguments):
         """The result of a coroutine function that runs on the loop of the application."""
-        return asyncio.run_coroutine_threadsafe(function(), self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(function(*arguments), self.loop).result(120)
+
+    @property
+    def waiting(self):
+        """Questions that the service has accepted and not begun."""
+        return self.resources.service._batcher.depth
+
+    @contextlib.contextmanager
+    def busy(self):
+        """The engine's thread has other work, so that questions wait until the end."""
+        free, begun = threading.Event(), threading.Event()
+
+        def work():
+            begun.set()
+            free.wait(120)
+
+        self.resources.service._executor.submit(work)
+        begun.wait(120)
+        try:
+            yield
+        finally:
+            free.set()
+
+
+def eventually(condition, seconds=60.0):
+    """Whether a condition becomes true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -67,9 +101,9 @@ def settings_of(tmp_path_factory):
     def make(**sections):
         database = tmp_path_factory.mktemp("db") / "acie.db"
         return Settings.read(
-            server={"port": 0, "grpc_port": 0, **sections.pop("server", {})},
+            server={"port": 0, "grpc_port": 0, "grpc_ahead": 4, **sections.pop("server", {})},
             database={"url": f"sqlite+aiosqlite:///{database}"},
-            inference={"samples": 32, **sections.pop("inference", {})},
+            inference={"samples": 8, "queue": 24, **sections.pop("inference", {})},
             **sections,
         )
 
@@ -82,11 +116,14 @@ def live(settings_of):
         yield app
 
 
+@pytest.fixture(name="eventually", scope="session")
+def _eventually():
+    return eventually
+
+
 @pytest.fixture(scope="session")
 def galaxy():
     """The bundled simulated galaxy as the arrays of one spectrum."""
-    import importlib.resources
-
     path = importlib.resources.files("acie") / "examples" / "example.fits"
     observation = acie.io.read(path)
     return observation if observation.flux.ndim == 1 else observation[0]
