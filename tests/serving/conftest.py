@@ -1,4 +1,4 @@
-"""One real server for the tests of REST: uvicorn on a free port of this machine, real engine."""
+"""Real servers: the service on a free port of this machine, databases, Redis, nginx."""
 
 import threading
 import time
@@ -7,6 +7,13 @@ from importlib import resources
 import httpx
 import pytest
 import uvicorn
+from servers import (  # noqa: F401
+    nginx_server,
+    postgres_server,
+    postgres_url,
+    redis_server,
+    redis_url,
+)
 
 import acie
 from acie.serving import Settings, create_app
@@ -57,3 +64,11 @@ def galaxy():
         "observation": {**arrays, "redshift": float(observation.redshift)},
         "intervention": "stellar_mass*=1.5",
     }
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    """An empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'acie.db'}"
+    return request.getfixturevalue("postgres_url")

@@ -5,7 +5,7 @@ __all__ = ["InferenceFilter", "InferenceRepository"]
 import asyncio
 import datetime
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,18 +54,23 @@ class InferenceFilter:
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
         """In SQL, with every value bound."""
-        c = inferences.c
-        found: Mapping[str, ColumnElement[bool]] = {
-            "since": c.time >= self.since,
-            "until": c.time < self.until,
-            "model": c.model_name == self.model,
-            "principal": c.principal == self.principal,
-            "min_confidence": c.confidence >= self.min_confidence,
-            "quality": c.quality.bitwise_and(self.quality) != 0,
-            "status": c.status == self.status,
-            "request_id": c.request_id == self.request_id,
-        }
-        return [found[name] for name in found if getattr(self, name) is not None]
+        return [
+            make(inferences.c, value)
+            for name, make in _CONDITIONS.items()
+            if (value := getattr(self, name)) is not None
+        ]
+
+
+_CONDITIONS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "since": lambda c, value: c.time >= value,
+    "until": lambda c, value: c.time < value,
+    "model": lambda c, value: c.model_name == value,
+    "principal": lambda c, value: c.principal == value,
+    "min_confidence": lambda c, value: c.confidence >= value,
+    "quality": lambda c, value: c.quality.bitwise_and(value) != 0,
+    "status": lambda c, value: c.status == value,
+    "request_id": lambda c, value: c.request_id == value,
+}
 
 
 class InferenceRepository:
