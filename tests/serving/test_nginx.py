@@ -37,7 +37,8 @@ class Proxied(Nginx):
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         super().__init__(
-            f"worker_processes 1; events {{}} http {{ access_log off; {paths} include acie.conf; }}"
+            "worker_processes 1; events {} "
+            f"http {{ access_log off; {paths} include acie.conf; }}"
         )
         (self.folder / "acie.conf").write_text(
             text.replace("{port}", str(self.port)), encoding="utf-8"

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 
+import grpc
 import httpx
 import pytest
 import yaml
@@ -16,6 +17,7 @@ from processes import Served, question
 
 from acie.cli import main
 from acie.errors import ConfigurationError
+from acie.serving.rpc._generated import acie_pb2, acie_pb2_grpc
 from acie.serving.settings import Settings
 
 
@@ -204,7 +206,22 @@ def test_leaving_under_load_fails_no_request(tmp_path):
                         failures.append(repr(error))
                         return
 
+        def call() -> None:
+            target = f"127.0.0.1:{one.grpc_port}"
+            with grpc.insecure_channel(target, [("grpc.enable_retries", 0)]) as channel:
+                stub = acie_pb2_grpc.ACIEInferenceStub(channel)
+                while True:
+                    try:
+                        stub.ListModels(acie_pb2.ListModelsRequest(), timeout=30.0)
+                        answered.append((200, left.is_set()))
+                    except grpc.RpcError as error:
+                        if error.code() != grpc.StatusCode.UNAVAILABLE:
+                            failures.append(repr(error))
+                        refused.append(time.monotonic())
+                        return
+
         threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
+        threads += [threading.Thread(target=call) for _ in range(2)]
         for thread in threads:
             thread.start()
         time.sleep(1.5)

@@ -108,7 +108,7 @@ class DrainingServer(uvicorn.Server):
             timeout_graceful_shutdown=max(1, int(settings.drain_s)),
         )
         super().__init__(config)
-        self._app, self._notice_s = app, settings.notice_s
+        self._app, self._notice_s, self._drain_s = app, settings.notice_s, settings.drain_s
         self._left_at: float | None = None
         self._said = False
 
@@ -147,8 +147,13 @@ class DrainingServer(uvicorn.Server):
         end = time.monotonic() + _ACCEPTED_S
         while time.monotonic() < end and self._unasked():
             await asyncio.sleep(0.02)
+        rpc = getattr(self._app.state, "rpc", None)
+        # Both protocols drain at the same time, so that together they take no longer than one.
+        calls = asyncio.create_task(rpc.stop(self._drain_s)) if rpc is not None else None
         log.info("draining", extra={"connections": len(self.server_state.connections)})
         await super().shutdown(sockets)
+        if calls is not None:
+            await calls
 
     def _unasked(self) -> bool:
         return any(one.cycle is None for one in self.server_state.connections)

@@ -84,6 +84,14 @@ class InferenceService:
         """Galaxies that wait for the engine."""
         return self._batcher.depth
 
+    def check_room(self) -> None:
+        """Refuse while the queue is full: called before a body is read, which costs milliseconds.
+
+        Raises:
+            Overloaded: It is.
+        """
+        self._batcher.check_room()
+
     @property
     def queue_capacity(self) -> int:
         """Most galaxies that may wait."""
