@@ -96,7 +96,7 @@ class _Exchange:
         self._edge, self._scope, self._receive, self._send = edge, scope, receive, send
         self._request = request
         self._status = 0
-        self._late = self._whole = False
+        self._late = self._late_once = self._whole = False
         self._end = time.monotonic() + edge.patience_s
 
     async def run(self, app: ASGIApp) -> None:
@@ -128,6 +128,10 @@ class _Exchange:
             async with asyncio.timeout(max(self._end - time.monotonic(), 0.0)):
                 message = await self._receive()
         except TimeoutError:
+            # A process that stood still may have the body already: one last look.
+            if not self._late_once:
+                self._late_once, self._end = True, time.monotonic() + 0.5
+                return await self.receive()
             # The application inside takes this for the end; what it says to it is not sent.
             self._late = True
             return {"type": "http.disconnect"}
