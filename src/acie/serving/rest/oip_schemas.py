@@ -79,6 +79,7 @@ class ParametersBody(_Body):
     samples: Whole | None = Field(None, ge=2, lt=2**31)
     seed: Whole | None = Field(None, ge=0, lt=2**63)
     hold: str = Field("", max_length=1000, description="Names separated by commas.")
+    binary_data_output: bool = Field(False, description="All outputs as bytes.")
 
 
 class InferBody(_Body):

@@ -18,6 +18,7 @@ from acie.serving.resources import Resources
 from acie.serving.rest.dependencies import ResourcesOf, ServiceOf
 from acie.serving.rest.documents import body_of, problems
 from acie.serving.rest.idempotency import once
+from acie.serving.rest.oip_binary import is_binary, pack, read_inference
 from acie.serving.rest.oip_schemas import (
     INPUTS,
     OUTPUTS,
@@ -99,7 +100,9 @@ async def ready(resources: ResourcesOf) -> Response:
 @router.get("", response_model=ServerBody, operation_id="oip_server")
 async def server() -> Response:
     """Name and version of the server."""
-    return reply({"name": "acie", "version": acie.__version__, "extensions": []}, JSON)
+    return reply(
+        {"name": "acie", "version": acie.__version__, "extensions": ["binary_tensor_data"]}, JSON
+    )
 
 
 _MISSING = problems(404, 422, 503)
@@ -159,7 +162,7 @@ async def model_ready(service: ServiceOf, name: _Part, version: _Part | None = N
 )  # fmt: skip
 async def infer(
     request: Request,
-    body: Annotated[InferBody, decoded(InferBody)],
+    body: Annotated[InferBody, decoded(InferBody, read_inference)],
     resources: ResourcesOf,
     name: _Part,
     version: _Part | None = None,
@@ -168,7 +171,11 @@ async def infer(
     model = _model(resources.service.registry.find, name, version)
 
     async def compute() -> Response:
-        return reply(await _infer(body, model, resources), JSON)
+        content = await _infer(body, model, resources)
+        default = body.parameters.binary_data_output
+        asked = body.outputs or [None] * len(content["outputs"])
+        binary = [is_binary(one.parameters if one else {}, default) for one in asked]
+        return pack(content, binary)
 
     return await once(request, compute)
 

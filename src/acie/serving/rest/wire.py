@@ -5,6 +5,7 @@ A body is decoded straight from its bytes and checked once, by the models of ``s
 
 __all__ = ["JSON", "MSGPACK", "Wanted", "decoded", "encode", "read", "reply", "validated"]
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import msgpack
@@ -21,15 +22,19 @@ _MSGPACK_NAMES = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
 Body = TypeVar("Body", bound=BaseModel)
 
 
-async def read(request: Request) -> Any:
+async def read(request: Request, missing: str | None = None) -> Any:
     """The decoded body of a request.
+
+    Arguments:
+        request: The request.
+        missing: The type of a body that does not say it; refused when left out.
 
     Raises:
         UnsupportedContent: Neither JSON nor msgpack.
         MalformedBody: Not what its type says.
         BodyTooLarge: Longer than the service reads.
     """
-    kind = _content_kind(request)
+    kind = _content_kind(request.headers.get("content-type", missing or ""))
     raw = await request.body()
     try:
         if kind == JSON:
@@ -57,17 +62,16 @@ def validated(model: type[Body], content: Any) -> Body:
         raise invalid(error.errors(include_url=False)) from None
 
 
-def decoded(model: type[Body]) -> Any:
+def decoded(model: type[Body], reader: Callable[[Request], Awaitable[Any]] = read) -> Any:
     """A dependency: the body of the request as ``model``."""
 
     async def dependency(request: Request) -> Body:
-        return validated(model, await read(request))
+        return validated(model, await reader(request))
 
     return Depends(dependency)
 
 
-def _content_kind(request: Request) -> str:
-    given = request.headers.get("content-type", "")
+def _content_kind(given: str) -> str:
     name, _, parameters = given.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     name = name.strip().lower()
