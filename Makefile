@@ -6,17 +6,18 @@ BIN := .venv/bin
 
 install: .venv/installed  ## make .venv and install
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt clients/python/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt torch
 	$(BIN)/pip install -q -c constraints.txt -e '.[train,evaluate,serve,test]'
+	$(BIN)/pip install -q -c constraints.txt -e 'clients/python[grpc]'
 	touch $@
 
 test: install  ## set up and run every test
 	$(BIN)/python -m pytest
 
 check: install  ## lint
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs clients contracts examples
 
 demo: install  ## answer one question on the bundled example, or on SPECTRUM=FILE
 	$(BIN)/python -m acie.demo $(SPECTRUM)

@@ -36,10 +36,14 @@ def generate(package: str) -> dict[str, str]:
     # protoc imports its modules from the root; both descriptors keep the name acie.proto, so that
     # service and client can live in one process.
     absolute = {
-        name: re.sub(r"^import acie_pb2 as", f"from {package} import acie_pb2 as", text, flags=re.M)
+        name: re.sub(
+            r"^import acie_pb2 as", f"from {package} import acie_pb2 as", text, flags=re.M
+        )
         for name, text in made.items()
     }
-    return {"__init__.py": f'"""Written by contracts/generate.py from {PROTO.name}."""\n'} | absolute
+    return {
+        "__init__.py": f'"""Written by contracts/generate.py from {PROTO.name}."""\n'
+    } | absolute
 
 
 if __name__ == "__main__":

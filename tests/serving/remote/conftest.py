@@ -39,7 +39,7 @@ class LiveApp:
 
     def __enter__(self):
         self._thread.start()
-        self._up.wait(120)
+        self._up.wait(300)
         if not self._server.started:
             raise RuntimeError("the application did not start")
         return self

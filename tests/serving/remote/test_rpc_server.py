@@ -40,7 +40,10 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._sign(subject, key.public_key(), ca=False)
-        paths = self._folder / f"{self._name}-{name}.pem", self._folder / f"{self._name}-{name}.key"
+        paths = (
+            self._folder / f"{self._name}-{name}.pem",
+            self._folder / f"{self._name}-{name}.key",
+        )
         paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         paths[1].write_bytes(
             key.private_bytes(

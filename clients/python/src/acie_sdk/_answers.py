@@ -111,9 +111,7 @@ class Answer:
             would = self.counterfactual_latents.get(name)
             rows.append((name, repr(self.latents[name]), "" if would is None else repr(would)))
         widths = [max(len(row[i]) for row in rows) for i in range(2)]
-        return "\n".join(
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows
-        )
+        return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c}".rstrip() for a, b, c in rows)
 
     def __repr__(self) -> str:
         asked = ", ".join(self.interventions) or "nothing changed"

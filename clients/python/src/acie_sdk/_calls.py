@@ -1,11 +1,11 @@
 """What is asked, whatever transport carries it: the one place where requests are made."""
 
-__all__ = ["Call", "Question", "__version__", "ask", "fetch"]
+__all__ = ["Call", "Options", "Question", "__version__", "ask", "fetch"]
 
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from acie_sdk._errors import InvalidInputError
 from acie_sdk._spectra import Spectrum, spectrum_of
@@ -15,6 +15,18 @@ __version__ = "0.1.0"
 _CHANGES = ("set", "scale", "shift", "shift_dex")
 
 Intervention = str | Iterable[str] | Mapping[str, Any] | None
+
+
+class Options(TypedDict, total=False):
+    """What may be said besides the galaxy and the intervention; see ``ACIEClient.infer``."""
+
+    hold: Iterable[str]
+    samples: int | None
+    seed: int | None
+    model_version: str
+    redshift: float | None
+    name: str
+    request_id: str | None
 
 
 @dataclass(frozen=True)

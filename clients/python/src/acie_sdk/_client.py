@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 from urllib.parse import urlsplit
 
 from acie_sdk._answers import Answer, Graph, Health, Model
-from acie_sdk._calls import Call, Intervention, ask, fetch
+from acie_sdk._calls import Call, Intervention, Options, ask, fetch
 from acie_sdk._errors import ACIEAPIError, InvalidInputError
 from acie_sdk._progress import Progress, reporting
 from acie_sdk._rest import AsyncRest, Connection, Rest
@@ -20,26 +20,11 @@ from acie_sdk._spectra import spectra_of
 from acie_sdk._tls import Tls
 
 _DEFAULT_URL = "http://127.0.0.1:8080"
+_DEFAULT_POLICY = RetryPolicy()
 
 
 class _Shared:
-    """What both clients are made of; they differ only in how they wait.
-
-    Arguments:
-        api_url: Where the service is; ``ACIE_API_URL`` of the environment when left out. For gRPC
-            ``http://host:port``, ``https://host:port`` or ``host:port``.
-        api_key: API key or token; ``ACIE_API_KEY`` of the environment when left out.
-        transport: ``rest`` or ``grpc``.
-        timeout: Seconds of one attempt.
-        deadline: Seconds of a call with all its attempts and the waits between them.
-        retries: When to try again, or how often.
-        concurrency: Most questions of ``infer_batch`` under way at once.
-        tls: Certificates, where those of the system do not do.
-        http_transport: Transport of httpx, in place of the network.
-
-    Raises:
-        InvalidInputError: An argument that cannot be used.
-    """
+    """What both clients are made of; they differ only in how they wait."""
 
     def __init__(
         self,
@@ -49,7 +34,7 @@ class _Shared:
         transport: Literal["rest", "grpc"] = "rest",
         timeout: float = 30.0,
         deadline: float = 120.0,
-        retries: RetryPolicy | int = RetryPolicy(),
+        retries: RetryPolicy | int = _DEFAULT_POLICY,
         concurrency: int = 16,
         tls: Tls | None = None,
         http_transport: Any = None,
@@ -88,9 +73,22 @@ class ACIEClient(_Shared):
 
         with ACIEClient("http://127.0.0.1:8080") as client:
             answer = client.infer(observation, "stellar_mass*=1.5")
-    """
 
-    __doc__ += _Shared.__doc__.partition("\n\n")[2]
+    Arguments:
+        api_url: Where the service is; ``ACIE_API_URL`` of the environment when left out. For gRPC
+            ``http://host:port``, ``https://host:port`` or ``host:port``.
+        api_key: API key or token; ``ACIE_API_KEY`` of the environment when left out.
+        transport: ``rest`` or ``grpc``.
+        timeout: Seconds of one attempt.
+        deadline: Seconds of a call with all its attempts and the waits between them.
+        retries: When to try again, or how often.
+        concurrency: Most questions of ``infer_batch`` under way at once.
+        tls: Certificates, where those of the system do not do.
+        http_transport: Transport of httpx, in place of the network.
+
+    Raises:
+        InvalidInputError: An argument that cannot be used.
+    """
 
     def infer(
         self,
@@ -99,7 +97,7 @@ class ACIEClient(_Shared):
         *,
         timeout: float | None = None,
         deadline: float | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Answer:
         """What would this galaxy's spectrum be, had its state been different?
 
@@ -129,7 +127,7 @@ class ACIEClient(_Shared):
         progress: Progress = False,
         return_errors: bool = False,
         timeout: float | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> list[Answer | ACIEAPIError]:
         """Many questions, several under way at once, answered in their order.
 
@@ -147,7 +145,10 @@ class ACIEClient(_Shared):
         """
         calls = calls_of(observations, interventions, options)
         answers: list[Any] = [None] * len(calls)
-        with ThreadPoolExecutor(self._concurrency) as pool, reporting(progress, len(calls)) as tell:
+        with (
+            ThreadPoolExecutor(self._concurrency) as pool,
+            reporting(progress, len(calls)) as tell,
+        ):
             places = {pool.submit(self._call, c, timeout, None): i for i, c in enumerate(calls)}
             try:
                 for future in as_completed(places):
@@ -198,9 +199,10 @@ class ACIEClient(_Shared):
 
 
 class AsyncACIEClient(_Shared):
-    """Asks an ACIE service without blocking; the methods are those of :class:`ACIEClient`."""
+    """Asks an ACIE service without blocking.
 
-    __doc__ += "\n" + _Shared.__doc__.partition("\n")[2]
+    Arguments and methods are those of :class:`ACIEClient`; an object belongs to one event loop.
+    """
 
     async def infer(
         self,
@@ -209,7 +211,7 @@ class AsyncACIEClient(_Shared):
         *,
         timeout: float | None = None,
         deadline: float | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> Answer:
         """As :meth:`ACIEClient.infer`."""
         return await self._call(ask(observation, intervention, **options), timeout, deadline)
@@ -222,7 +224,7 @@ class AsyncACIEClient(_Shared):
         progress: Progress = False,
         return_errors: bool = False,
         timeout: float | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> list[Answer | ACIEAPIError]:
         """As :meth:`ACIEClient.infer_batch`."""
         calls = calls_of(observations, interventions, options)

@@ -1,4 +1,6 @@
-"""The errors that the client raises. ::
+"""The errors that the client raises.
+
+::
 
     ACIEAPIError
     ├── InvalidInputError       refused before anything was sent
@@ -119,7 +121,7 @@ class AuthenticationError(APIStatusError):
     """No key, or one that is not valid."""
 
 
-class PermissionError_(APIStatusError):  # noqa: N801
+class PermissionError_(APIStatusError):
     """The key may not do this. The underscore keeps it apart from Python's own."""
 
 

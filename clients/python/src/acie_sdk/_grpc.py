@@ -25,7 +25,6 @@ _OPTIONS = (
     # The client tries again by itself, by one policy for both transports.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.primary_user_agent", f"acie-sdk/{__version__}"),
 )

@@ -205,7 +205,9 @@ def _answer(call: Call, response: httpx.Response, content: bytes) -> Any:
         data = _decode(response, content)
         return _parsed(call, response, data)
     except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
-        raise _marked(APIResponseError(f"not the answer of an ACIE service: {error}"), call) from error
+        raise _marked(
+            APIResponseError(f"not the answer of an ACIE service: {error}"), call
+        ) from error
     except APIResponseError as error:
         raise _marked(error, call)  # noqa: B904
 

@@ -24,7 +24,7 @@ class ReadinessHealth(health.aio.HealthServicer):
         super().__init__()
         self._resources, self._services, self._last = resources, ("", *services), None
 
-    async def Check(  # noqa: N802
+    async def Check(
         self, request: health_pb2.HealthCheckRequest, context: object
     ) -> health_pb2.HealthCheckResponse:
         """The status now."""

@@ -105,7 +105,7 @@ def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
         else:
             port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        port, reason = 0, str(error)
+        port, reason = 0, str(error).split(";")[0]
     else:
         reason = "refused"
     if port == 0:

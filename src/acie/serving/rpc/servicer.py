@@ -33,7 +33,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
     def __init__(self, resources: Resources, ahead: int) -> None:
         self._resources, self._ahead = resources, ahead
 
-    async def CounterfactualInference(  # noqa: N802
+    async def CounterfactualInference(
         self, request: pb.InferenceRequest, context: Context
     ) -> pb.InferenceResponse:
         """One question."""
@@ -42,9 +42,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         except Exception as error:
             await _abort(context, error, _request_id(request, context))
 
-    async def BatchInference(  # noqa: N802
-        self, request_iterator: object, context: Context
-    ) -> None:
+    async def BatchInference(self, request_iterator: object, context: Context) -> None:
         """Many questions, answered as they are done.
 
         A slot is taken before a question is read and given back when its answer is written. So a
@@ -67,7 +65,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
                     break
                 tasks.create_task(one(request))
 
-    async def ListModels(  # noqa: N802
+    async def ListModels(
         self, request: pb.ListModelsRequest, context: Context
     ) -> pb.ListModelsResponse:
         """The models that are loaded."""
@@ -76,9 +74,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         except Exception as error:
             await _abort(context, error, _request_id(None, context))
 
-    async def GetGraph(  # noqa: N802
-        self, request: pb.GetGraphRequest, context: Context
-    ) -> pb.GetGraphResponse:
+    async def GetGraph(self, request: pb.GetGraphRequest, context: Context) -> pb.GetGraphResponse:
         """The causal graph of a model."""
         try:
             registry = self._resources.service.registry
@@ -102,9 +98,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
             return await self._answer(request, context)
         except Exception as error:
             problem = convert.problem_message(_known(error), error)
-            return pb.InferenceResponse(
-                request_id=_request_id(request, context), problem=problem
-            )
+            return pb.InferenceResponse(request_id=_request_id(request, context), problem=problem)
 
     def _patience(self, context: Context) -> float:
         """Seconds until the deadline of the call, the service's own where it has none."""
