@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acie.errors import OutsideSupport
-from acie.scm import Do, Policy, Scale, Shift
+from acie.scm import Do, Policy, Scale, Shift, parse_interventions
 from acie.serving.batching import Overloaded, TooLate
 from acie.serving.caching import AnswerCache, answer_key, observation_digest
 from acie.serving.caching.codec import compact, decode, encode
 from acie.serving.caching.memory import MemoryStore
 from acie.serving.query import Answer
+from acie.variables import Variable
 
 KEY = "a" * 64
 
@@ -48,6 +49,26 @@ def test_equal_questions_in_other_words_share_a_key():
     assert key_of() == key_of(actions={"b": Scale(torch.tensor(2.0)), "a": Do(1)})
     assert key_of() == key_of(hold=["d", "c", "d"])
     assert key_of(actions={"a": Do(0.0)}) == key_of(actions={"a": Do(-0.0)})
+
+
+def test_what_people_write_for_the_same_action_is_one_question():
+    names = ("stellar_mass", "metallicity", "dust_av", "age")
+    variables = {name: Variable(name, transform="log10") for name in names}
+
+    def key(text):
+        return key_of(actions=parse_interventions(text, variables, {"mass": "stellar_mass"}))
+
+    groups = [
+        ["stellar_mass*=1.5", "stellar_mass=x1.5", "mass*=1.5", {"mass": {"scale": 1.5}},
+         '{"stellar_mass": {"scale": 1.50}}'],
+        ["metallicity+=0.1dex", {"metallicity": {"shift_dex": 0.1}}],
+        [["dust_av=0", "age-=1"], {"age": {"shift": -1.0}, "dust_av": 0.0}],
+        ["stellar_mass*=1.5000000000000002"],
+        ["", {}, []],
+    ]  # fmt: skip
+    keys = [{key(text) for text in group} for group in groups]
+    assert [len(group) for group in keys] == [1] * len(groups)
+    assert len(set.union(*keys)) == len(groups)
 
 
 def test_every_part_of_a_question_counts():

@@ -76,6 +76,12 @@ def test_other_urls_are_refused_without_being_shown(given):
     assert "hunter22" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("given", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(given):
+    with pytest.raises(ConfigurationError, match="Name a file"):
+        Database(given)
+
+
 # -- migrations -----------------------------------------------------------------------------------
 
 

@@ -44,6 +44,13 @@ def async_url(url: str) -> URL:
             found=f"another form, which begins with {url.partition(':')[0][:30]!r}",
             remedy="Set ACIE_DATABASE__URL.",
         ) from None
+    if driver.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            "database url",
+            expected="a file",
+            found="SQLite in memory, which transactions cannot share",
+            remedy="Name a file: sqlite:///acie.db.",
+        )
     return parsed.set(drivername=driver)
 
 

@@ -51,7 +51,7 @@ class InferenceJournal:
         patience_s: float = 15.0,
         committed: Callable[[Sequence[InferenceRecord]], None] = lambda records: None,
     ) -> None:
-        self._repository, self._committed = repository, committed
+        self._repository, self.committed = repository, committed
         self._buffer, self._flush_s, self._patience_s = buffer, flush_s, patience_s
         self._waiting: collections.deque[InferenceRecord] = collections.deque()
         self._wanted = asyncio.Event()
@@ -147,7 +147,7 @@ class InferenceJournal:
         if self._delay_s:
             _log.info("the inference log is written again; %d records wait", len(self._waiting))
         self._delay_s = 0.0
-        self._committed(batch)
+        self.committed(batch)
 
     async def _back_off(self, error: Exception) -> None:
         # A write that failed may have been committed: the answer was lost, not the record. Writing

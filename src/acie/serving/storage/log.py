@@ -2,12 +2,11 @@
 
 __all__ = ["Log", "open_log"]
 
+import asyncio
 import contextlib
-import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-
-from sqlalchemy.exc import OperationalError
 
 from acie.errors import ConfigurationError
 from acie.serving.settings import DatabaseSettings
@@ -16,8 +15,6 @@ from acie.serving.storage.journal import InferenceJournal
 from acie.serving.storage.migration import upgrade
 from acie.serving.storage.repositories import InferenceRepository
 from acie.serving.storage.retention import Retention
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,20 @@ async def open_log(database: Database, settings: DatabaseSettings) -> AsyncItera
 
 
 async def _prepare_file(database: Database) -> None:
+    name = database.url.database or ""
     try:
-        await upgrade(database)
-    except OperationalError as error:
+        await asyncio.to_thread(_try_to_write, name)
+    except sqlite3.OperationalError as error:
         raise ConfigurationError(
             "database url",
             expected="a file that can be written",
-            found=f"{database.url.database} ({error.orig})",
+            found=f"{name} ({error})",
             remedy="Set ACIE_DATABASE__URL to a file in a folder of your own.",
         ) from None
+    await upgrade(database)
+
+
+def _try_to_write(name: str) -> None:
+    with contextlib.closing(sqlite3.connect(name)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()

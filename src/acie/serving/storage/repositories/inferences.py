@@ -88,6 +88,8 @@ class InferenceRepository:
 
         When this returns, they are committed.
         """
+        if not records:
+            return
         dialect = sqlite if self._database.dialect == "sqlite" else postgresql
         statement = dialect.insert(inferences).on_conflict_do_nothing(index_elements=["id"])
         # In one order everywhere: two replicas that write the same records do not deadlock.
@@ -118,7 +120,8 @@ class InferenceRepository:
                 rows = (await connection.execute(query)).mappings().all()
         except (DBAPIError, SQLAlchemyTimeout, TimeoutError, OSError) as error:
             raise unavailable(error) from None
-        return [dict(row) for row in rows]
+        # The keys are a kind of text that not every encoder takes for text.
+        return [{str(name): value for name, value in row.items()} for row in rows]
 
     async def count(self, wanted: InferenceFilter | None = None) -> int:
         """How many records there are."""
