@@ -333,6 +333,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="all figures as JSON")
     parser.add_argument("--engine-loop", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    # Whoever stops the benchmark stops its server too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.engine_loop:
         print(engine_loop(options.engine_loop, options.seconds))
         return

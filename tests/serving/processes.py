@@ -95,7 +95,11 @@ class Served:
             raise
 
     def __enter__(self) -> "Served":
-        return self.wait()
+        try:
+            return self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *exception: object) -> None:
         if self.process.poll() is None:
