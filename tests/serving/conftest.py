@@ -1,4 +1,4 @@
-"""Real servers for the tests that want them, and one of ACIE with the real engine."""
+"""Real servers: the service on a free port of this machine, databases, Redis, nginx."""
 
 import threading
 import time

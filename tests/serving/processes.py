@@ -1,33 +1,41 @@
-"""``acie serve`` and nginx as real processes on free ports, stopped by the tests that start them."""
+"""``acie serve`` and nginx as real processes on free ports."""
 
+import functools
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
+from importlib import resources
 from pathlib import Path
 
 import httpx
 import numpy as np
 
+import acie
+
 MAIN = "import sys; from acie.cli import main; sys.exit(main())"
 
 
-def free_port() -> int:
-    with socket.socket() as own:
-        own.bind(("127.0.0.1", 0))
-        return own.getsockname()[1]
+@functools.cache
+def _galaxy() -> dict:
+    """The galaxy that ships with ACIE."""
+    with resources.as_file(resources.files("acie") / "examples" / "example.fits") as path:
+        one = acie.io.read(path)
+
+    def numbers(values: object) -> list[float | None]:
+        found = np.asarray(values, dtype=np.float64).ravel()
+        return [round(v, 5) if np.isfinite(v) else None for v in found.tolist()]
+
+    return {"flux": numbers(one.flux), "ivar": numbers(one.ivar), "lsf": numbers(one.lsf),
+            "redshift": float(one.redshift)}  # fmt: skip
 
 
-def question(seed: int | None = None, samples: int = 16, pixels: int = 6000) -> dict:
-    """A request with a plausible galaxy: a smooth continuum with noise."""
-    noise = np.random.default_rng(0).normal(size=pixels)
-    flux = 10.0 + 3.0 * np.linspace(-1, 1, pixels) + 0.5 * noise
-    body = {"observation": flux.round(3).tolist(), "redshift": 0.1, "samples": samples,
-            "intervention": "stellar_mass*=1.5"}  # fmt: skip
+def question(seed: int | None = None, samples: int = 16) -> dict:
+    """A request about a galaxy of 6000 pixels."""
+    body = {"observation": _galaxy(), "samples": samples, "intervention": "stellar_mass*=1.5"}
     return body if seed is None else body | {"seed": seed}
 
 
@@ -64,6 +72,10 @@ class Served:
         return int(self.url.rsplit(":", 1)[1])
 
     @property
+    def grpc_port(self) -> int:
+        return int(re.search(r'"grpc_port":(\d+)', self.text)[1])
+
+    @property
     def text(self) -> str:
         return self.log.read_text("utf-8", "replace")
 
@@ -83,7 +95,11 @@ class Served:
             raise
 
     def __enter__(self) -> "Served":
-        return self.wait()
+        try:
+            return self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *exception: object) -> None:
         if self.process.poll() is None:

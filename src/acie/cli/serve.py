@@ -1,6 +1,6 @@
 """``acie serve``: the inference service."""
 
-__all__ = ["ServeOptions", "run", "settings_text"]
+__all__ = ["ServeOptions", "read_settings", "run", "settings_text"]
 
 import json
 from dataclasses import dataclass
@@ -45,18 +45,10 @@ def run(options: ServeOptions) -> None:
         ConfigurationError: A setting is wrong, the port is taken, or the extra is missing.
         UnknownModel: There is no such model.
     """
-    try:
-        from acie.serving.settings import Settings
-    except ImportError as error:
-        raise ConfigurationError(
-            "serve",
-            expected="the extra of the service",
-            found=f"no module {error.name}",
-            remedy="pip install 'acie[serve]'.",
-        ) from None
-    settings = Settings.read(options.config, **options.flags)
+    settings = read_settings(options.config, **options.flags)
     if options.print_settings:
-        typer.echo(settings_text(settings, Settings.sources(options.config, **options.flags)))
+        sources = type(settings).sources(options.config, **options.flags)
+        typer.echo(settings_text(settings, sources))
         return
     from acie.manifest import find_bundle
     from acie.serving.logs import configure_logs
@@ -66,6 +58,24 @@ def run(options: ServeOptions) -> None:
         find_bundle(model)
     configure_logs(settings)
     serve(settings)
+
+
+def read_settings(config: Path | None, **flags: Any) -> Any:
+    """The settings of the service.
+
+    Raises:
+        ConfigurationError: One is wrong, or the extra is missing.
+    """
+    try:
+        from acie.serving.settings import Settings
+    except ImportError as error:
+        raise ConfigurationError(
+            "serve",
+            expected="the extra of the service",
+            found=f"no module {error.name}",
+            remedy="pip install 'acie[serve]'.",
+        ) from None
+    return Settings.read(config, **flags)
 
 
 def settings_text(settings: Any, sources: list[tuple[str, dict[str, Any]]]) -> str:

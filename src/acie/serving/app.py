@@ -16,6 +16,7 @@ from acie.serving.rest import (
     graph,
     health,
     inferences,
+    metrics,
     models,
     open_inference,
 )
@@ -64,7 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
-    for module in (counterfactuals, models, graph, inferences, health, open_inference, docs_page):
+    for module in (counterfactuals, models, graph, inferences, health, open_inference, docs_page,
+                   metrics):  # fmt: skip
         app.include_router(module.router)
     write_openapi(app)
     app.add_middleware(Guard, state=app.state)

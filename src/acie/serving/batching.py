@@ -20,7 +20,7 @@ _NEWEST = 0.2
 
 
 class Overloaded(ACIEError):
-    """The queue is full; ``retry_after_s`` says when it will have room."""
+    """The queue is full or too long; ``retry_after_s`` says when it will have room."""
 
     retry_after_s: float = 1.0
 
@@ -88,8 +88,8 @@ class MicroBatcher(Generic[Item, Result]):
             deadline: On the clock of :func:`time.monotonic`.
 
         Raises:
-            Overloaded: The queue is full.
-            TooLate: The deadline is closer than the expected end, or has passed.
+            Overloaded: The queue is full, or so long that the deadline would pass.
+            TooLate: The deadline has passed.
         """
         self._admit(deadline)
         future = asyncio.get_running_loop().create_future()
@@ -111,7 +111,12 @@ class MicroBatcher(Generic[Item, Result]):
         while self._running is not None:
             await asyncio.shield(self._running)
 
-    def _admit(self, deadline: float) -> None:
+    def check_room(self) -> None:
+        """Refuse what there is no room for.
+
+        Raises:
+            Overloaded: The queue is full.
+        """
         if self._waiting >= self._capacity:
             error = Overloaded(
                 "queue",
@@ -121,8 +126,17 @@ class MicroBatcher(Generic[Item, Result]):
             )
             error.retry_after_s = self._seconds * self._waiting
             raise error
+
+    def _admit(self, deadline: float) -> None:
+        self.check_room()
         if time.monotonic() + self.expected_wait_s > deadline and self._waiting:
-            raise _late(f"at least {self.expected_wait_s:.1f} s", self.expected_wait_s)
+            # Refused, not late: nothing was begun, and coming back later helps.
+            late = _late(f"at least {self.expected_wait_s:.1f} s", self.expected_wait_s)
+            error = Overloaded(
+                late.argument, expected=late.expected, found=late.found, remedy=late.remedy
+            )
+            error.retry_after_s = late.retry_after_s
+            raise error
 
     def _leave(self, key: Hashable, waiting: _Waiting) -> None:
         """Free the place of an item whose caller has gone."""

@@ -12,6 +12,7 @@ import torch
 
 from acie.results import QualityFlag
 from acie.scm import Intervention, describe
+from acie.serving.metrics import Meters
 from acie.serving.query import Answer, Query, StateSummary
 from acie.serving.registry import LoadedModel
 from acie.serving.request import current_request
@@ -57,10 +58,16 @@ class Bookkeeper:
     Arguments:
         journal: Takes the records; without it nothing is done.
         keep_observations: Whether the pixels are kept.
+        meters: Count the questions.
     """
 
-    def __init__(self, journal: _Journal | None = None, keep_observations: bool = False) -> None:
-        self._journal, self._keep = journal, keep_observations
+    def __init__(
+        self,
+        journal: _Journal | None = None,
+        keep_observations: bool = False,
+        meters: Meters | None = None,
+    ) -> None:
+        self._journal, self._keep, self._meters = journal, keep_observations, meters
         self._gpu = torch.cuda.is_available()
 
     @contextlib.contextmanager
@@ -74,6 +81,10 @@ class Bookkeeper:
             error = raised
             raise
         finally:
+            if self._meters is not None:
+                model = entry.task.model.name if entry.task is not None else ""
+                seconds = time.perf_counter() - entry.started
+                self._meters.question(current_request(), model, seconds, entry.answer, error)
             if self._journal is not None:
                 self._journal.record(self._record(entry, error))
 

@@ -20,7 +20,9 @@ from acie.serving.settings import Settings
 
 _HIDDEN = "[hidden]"
 #: Names whose values are never shown.
-_NAMES = re.compile(r"(?i)^(authorization|cookie|set-cookie|.*(secret|password|api[-_]?key|token))$")
+_NAMES = re.compile(
+    r"(?i)^(authorization|cookie|set-cookie|.*(secret|password|api[-_]?key|token))$"
+)
 #: Secrets by their shape: API keys, JWTs, credentials of a scheme, passwords in URLs.
 _SHAPES = (
     (re.compile(r"acie_[A-Za-z0-9_-]{16,}"), _HIDDEN),

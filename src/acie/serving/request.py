@@ -34,6 +34,9 @@ class Principal:
     kind: str = "token"
 
 
+#: Stages that are noted of one request: a batch has several of each galaxy.
+MOST_STAGES = 200
+
 #: Everybody, where authentication is off.
 LOCAL = Principal("local", frozenset(ALL_SCOPES), "local")
 
@@ -63,6 +66,7 @@ class RequestContext:
         transport: ``rest``, ``grpc``, or ``python`` for a call in the process.
         request_id: Chosen by the caller or by the service.
         trace_id: Of the W3C trace context, 32 hexadecimal digits.
+        traceparent: The caller's W3C trace context, where there is one.
         principal: Who asks.
         allowance: After this request was charged.
         started: On the clock of :func:`time.perf_counter`.
@@ -72,10 +76,17 @@ class RequestContext:
     transport: str = "python"
     request_id: str = ""
     trace_id: str = ""
+    traceparent: str = ""
     principal: Principal = LOCAL
     allowance: Allowance | None = None
     started: float = field(default_factory=time.perf_counter)
     stages: list[tuple[str, float, float]] = field(default_factory=list)
+
+    def mark(self, stage: str, since: float | None = None) -> None:
+        """Note a stage that ends now, and began when the last one ended or at ``since``."""
+        begun = since if since is not None else self.stages[-1][2] if self.stages else self.started
+        if len(self.stages) < MOST_STAGES:
+            self.stages.append((stage, begun, time.perf_counter()))
 
 
 _CURRENT: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar(

@@ -2,17 +2,21 @@
 
 __all__ = ["Resources", "open_resources"]
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, open_cache
+from acie.serving.metrics import Meters
 from acie.serving.registry import ModelRegistry
 from acie.serving.security import Access
 from acie.serving.service import InferenceService
 from acie.serving.settings import Settings
 from acie.serving.storage import ApiKeyRepository, Database, Log, open_log
+from acie.serving.telemetry import Telemetry
+from acie.serving.tracing import Tracer
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Resources:
         access: Who may do what.
         cache: Answers that were computed before.
         log: The log of inferences.
+        meters: Count what happens.
+        telemetry: Tells logs, metrics and traces of calls.
         ready: Whether new requests are welcome.
     """
 
@@ -33,6 +39,8 @@ class Resources:
     access: Access
     cache: AnswerCache
     log: Log
+    meters: Meters
+    telemetry: Telemetry
     ready: bool = False
 
 
@@ -44,6 +52,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(cache.close)
         database = Database(settings.database.url.get_secret_value())
         stack.push_async_callback(database.close)
+        meters = Meters()
+        tracer = Tracer(settings.telemetry.otlp_endpoint)
+        stack.push_async_callback(asyncio.to_thread, tracer.close)
         log = await stack.enter_async_context(open_log(database, settings.database))
         access = Access(settings.auth, ApiKeyRepository(database))
         stack.push_async_callback(access.close)
@@ -52,10 +63,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             settings.inference,
             access=access,
             cache=cache,
-            books=Bookkeeper(log.journal, settings.database.keep_observations),
+            books=Bookkeeper(log.journal, settings.database.keep_observations, meters),
+            meters=meters,
         )
         stack.push_async_callback(service.close)
-        resources = Resources(settings, service, access, cache, log)
+        resources = Resources(
+            settings, service, access, cache, log, meters, Telemetry(meters, tracer)
+        )
+        _watch(resources)
         try:
             for source in settings.inference.models:
                 await service.load(source)
@@ -63,3 +78,21 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             yield resources
         finally:
             resources.ready = False
+
+
+def _watch(resources: Resources) -> None:
+    """Gauges and counters that others keep."""
+    meters, service, journal = resources.meters, resources.service, resources.log.journal
+    meters.follow_models(service.registry)
+    meters.watch("queue_depth", "Galaxies that wait for the engine.", lambda: service.queue_depth)
+    meters.watch("ready", "Whether new requests are welcome.", lambda: resources.ready)
+    meters.watch("database_buffer_records", "Records to be written.", lambda: journal.depth)
+    meters.watch_counts(
+        "cache_requests", "Questions by where their answer came from.", "source",
+        lambda: resources.cache.counts,
+    )  # fmt: skip
+    meters.watch_counts(
+        "database_records", "Records by what became of them.", "outcome",
+        lambda: {"written": journal.written, "dropped": journal.dropped,
+                 "refused": journal.refused},
+    )  # fmt: skip

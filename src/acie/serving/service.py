@@ -4,10 +4,11 @@ __all__ = ["InferenceService"]
 
 import asyncio
 import collections
+import functools
 import time
 from collections.abc import Awaitable, Hashable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -20,8 +21,10 @@ from acie.scm import Intervention, describe
 from acie.serving.batching import MicroBatcher, TooLate
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, answer_key, observation_digest
+from acie.serving.metrics import Meters
 from acie.serving.query import Answer, Query, StateSummary
 from acie.serving.registry import LoadedModel, ModelRegistry
+from acie.serving.request import RequestContext, current_request
 from acie.serving.security import Access
 from acie.serving.settings import InferenceSettings
 
@@ -35,6 +38,8 @@ class _Task:
     actions: dict[str, Intervention]
     hold: tuple[str, ...]
     samples: int
+    request: RequestContext = field(default_factory=current_request)
+    entered: float = field(default_factory=time.perf_counter)
 
     @property
     def question(self) -> Hashable:
@@ -51,6 +56,7 @@ class InferenceService:
         access: Knows how much the caller may ask for; without it there is no limit.
         cache: Answers that were computed before; without it every question is computed.
         books: Logs every question.
+        meters: Count what the engine does.
     """
 
     def __init__(
@@ -60,15 +66,36 @@ class InferenceService:
         access: Access | None = None,
         cache: AnswerCache | None = None,
         books: Bookkeeper | None = None,
+        meters: Meters | None = None,
     ) -> None:
+        self._meters = meters or Meters()
         self._cache, self._books = cache, books or Bookkeeper()
         self.registry, self._settings = registry, settings
         self._charge = access.charge if access is not None else lambda galaxies: None
         # One thread: the engine spreads galaxies over the cores by itself.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="acie-engine")
         self._batcher: MicroBatcher[_Task, Answer] = MicroBatcher(
-            _compute, self._executor, settings.max_batch, settings.queue
-        )
+            functools.partial(_compute, self._meters), self._executor, settings.max_batch,
+            settings.queue, self._meters.batch,
+        )  # fmt: skip
+
+    @property
+    def queue_depth(self) -> int:
+        """Galaxies that wait for the engine."""
+        return self._batcher.depth
+
+    def check_room(self) -> None:
+        """Refuse while the queue is full: called before a body is read, which costs milliseconds.
+
+        Raises:
+            Overloaded: It is.
+        """
+        self._batcher.check_room()
+
+    @property
+    def queue_capacity(self) -> int:
+        """Most galaxies that may wait."""
+        return self._settings.queue
 
     async def answer(self, query: Query, timeout_s: float) -> Answer:
         """The answer to one question.
@@ -140,6 +167,7 @@ class InferenceService:
     async def load(self, source: str) -> LoadedModel:
         """Load a model, warm it up, then let it answer for its name."""
         model = await asyncio.get_running_loop().run_in_executor(None, LoadedModel.load, source)
+        await asyncio.to_thread(self._meters.follow_drift, model)
         self.registry.add(model)
         return model
 
@@ -166,15 +194,15 @@ class InferenceService:
         return _Task(model, query, actions, hold, samples)
 
 
-def _compute(key: Hashable, tasks: Sequence[_Task]) -> list[Answer | Exception]:
+def _compute(meters: Meters, key: Hashable, tasks: Sequence[_Task]) -> list[Answer | Exception]:
     """Answers of tasks of one model and number of draws; an error concerns its task only."""
     try:
-        return _together(tasks)
+        return _together(meters, tasks)
     except Exception as error:
         # One bad galaxy fails its whole batch, whatever the reason: find it.
         if len(tasks) == 1:
             return [error]
-        return [answer for task in tasks for answer in _compute(key, [task])]
+        return [answer for task in tasks for answer in _compute(meters, key, [task])]
 
 
 def _settle(task: _Task) -> tuple[Observation, dict[str, float | None] | None]:
@@ -194,15 +222,19 @@ def _settle(task: _Task) -> tuple[Observation, dict[str, float | None] | None]:
     return replace(observation, quality=bits), None
 
 
-def _together(tasks: Sequence[_Task]) -> list[Answer | Exception]:
+def _together(meters: Meters, tasks: Sequence[_Task]) -> list[Answer | Exception]:
     """One abduction for all tasks, one prediction for every question among them."""
     engine, samples = tasks[0].model.engine, tasks[0].samples
     seed = tasks[0].query.seed
     generator = torch.Generator()
     generator.manual_seed(seed) if seed is not None else generator.seed()
+    _mark(tasks, "queue", min(task.entered for task in tasks))
     settled = [_settle(task) for task in tasks]
     batch = Observation.stack([observation for observation, _ in settled])
+    begun = time.perf_counter()
     abduction = engine.abduct(batch, samples, generator)
+    _mark(tasks, "abduct", begun)
+    begun = time.perf_counter()
     answers: list[Answer | Exception] = [RuntimeError("not computed")] * len(tasks)
     groups = collections.defaultdict(list)
     for index, task in enumerate(tasks):
@@ -210,10 +242,18 @@ def _together(tasks: Sequence[_Task]) -> list[Answer | Exception]:
     for index in groups.values():
         for place, answer in zip(index, _worlds(tasks, batch, abduction, index), strict=True):
             answers[place] = answer
+    _mark(tasks, "predict", begun)
+    meters.posterior(tasks[0].model, abduction.posterior.values, batch.redshift)
     return [
         replace(answer, redshift_estimate=estimate) if isinstance(answer, Answer) else answer
         for answer, (_, estimate) in zip(answers, settled, strict=True)
     ]
+
+
+def _mark(tasks: Sequence[_Task], stage: str, since: float) -> None:
+    """Note a stage that all these requests went through together."""
+    for task in tasks:
+        task.request.mark(stage, max(since, task.entered))
 
 
 def _worlds(

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from acie.errors import ConfigurationError
 from acie.serving.query import Answer, Query
+from acie.serving.request import current_request
 from acie.serving.resources import Resources
 from acie.serving.rest.dependencies import ResourcesOf
 from acie.serving.rest.documents import body_of, problems
@@ -58,8 +59,12 @@ async def counterfactual(
     async def compute() -> Response:
         start = time.perf_counter()
         query = query_of(body)
+        current_request().mark("decode")
         answer = await resources.service.answer(query, resources.settings.server.timeout_s)
-        return reply(answer_body(answer, _since(start)), kind)
+        begun = time.perf_counter()
+        response = reply(answer_body(answer, _since(start)), kind)
+        current_request().mark("encode", begun)
+        return response
 
     return await once(request, compute)
 

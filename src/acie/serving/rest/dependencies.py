@@ -1,4 +1,4 @@
-"""What endpoints ask for."""
+"""What endpoints ask for; coroutines, as FastAPI sends plain functions to another thread."""
 
 __all__ = ["ResourcesOf", "ServiceOf"]
 
@@ -10,11 +10,11 @@ from acie.serving.resources import Resources
 from acie.serving.service import InferenceService
 
 
-def _resources(request: Request) -> Resources:
+async def _resources(request: Request) -> Resources:
     return request.app.state.resources
 
 
-def _service(request: Request) -> InferenceService:
+async def _service(request: Request) -> InferenceService:
     return request.app.state.resources.service
 
 

@@ -11,16 +11,14 @@ import math
 import time
 
 import orjson
-import logging
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import Problem
+from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.settings import ServerSettings
-
-log = logging.getLogger("acie.access")
+from acie.serving.telemetry import Telemetry
 
 #: Always answered: these say how the service is.
 _PROBES = ("/health", "/metrics", "/v2/health", "/api/metrics")
@@ -48,6 +46,9 @@ class Edge:
         token = enter_request(request)
         exchange = _Exchange(self, scope, receive, send, request)
         self._open += 1
+        telemetry = self._telemetry
+        if telemetry is not None:
+            telemetry.begin(request)
         try:
             probe = scope["path"].startswith(_PROBES)
             if self._open > self._settings.max_in_flight and not probe:
@@ -56,8 +57,14 @@ class Edge:
                 await exchange.run(self._app)
         finally:
             self._open -= 1
-            exchange.log(quiet=probe)
+            if telemetry is not None:
+                exchange.tell(telemetry, quiet=probe)
             leave_request(token)
+
+    @property
+    def _telemetry(self) -> Telemetry | None:
+        resources = getattr(self._state, "resources", None)
+        return None if resources is None else resources.telemetry
 
     @property
     def leaving(self) -> bool:
@@ -89,7 +96,7 @@ class _Exchange:
         self._edge, self._scope, self._receive, self._send = edge, scope, receive, send
         self._request = request
         self._status = 0
-        self._late = self._whole = False
+        self._late = self._late_once = self._whole = False
         self._end = time.monotonic() + edge.patience_s
 
     async def run(self, app: ASGIApp) -> None:
@@ -121,6 +128,10 @@ class _Exchange:
             async with asyncio.timeout(max(self._end - time.monotonic(), 0.0)):
                 message = await self._receive()
         except TimeoutError:
+            # A process that stood still may have the body already: one last look.
+            if not self._late_once:
+                self._late_once, self._end = True, time.monotonic() + 0.5
+                return await self.receive()
             # The application inside takes this for the end; what it says to it is not sent.
             self._late = True
             return {"type": "http.disconnect"}
@@ -142,30 +153,33 @@ class _Exchange:
             message["headers"] = headers.raw
         await self._send(message)
 
-    def log(self, quiet: bool) -> None:
+    def tell(self, telemetry: Telemetry, quiet: bool) -> None:
         """One line per request; probes only when somebody looks closely."""
-        say = log.debug if quiet and self._status < 500 else log.info
         client = self._scope.get("client")
         facts = {
             "method": self._scope["method"],
             "path": self._scope["path"][:200],
             "status": self._status,
-            "duration_ms": round((time.perf_counter() - self._request.started) * 1e3, 2),
-            "principal": self._request.principal.name,
             "client": client[0] if client else None,
         }
-        say("request", extra=facts)
+        route = getattr(self._scope.get("route"), "path", "")
+        name = f"{self._scope['method']} {route}".strip()
+        failed = self._status >= 500
+        status = str(self._status or 499)
+        telemetry.finish(
+            self._request, name, status, facts, failed=failed, quiet=quiet and not failed
+        )
 
 
 def _named(scope: Scope) -> RequestContext:
-    """The request with the caller's names for it; where there are none, the inner layers get ours."""
+    """The request under the caller's name for it, or under one that the inner layers get too."""
     headers = Headers(scope=scope)
     request_id = request_id_of(headers.get("x-request-id"))
     if headers.get("x-request-id") != request_id:
         others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
         scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
     trace = traceparent_of(headers.get("traceparent"))
-    return RequestContext("rest", request_id, trace[3:35])
+    return RequestContext("rest", request_id, trace[3:35], trace)
 
 
 def _rate_headers(allowance: Allowance) -> dict[str, str]:

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from acie.serving.request import current_request
-from acie.serving.security import Access
+from acie.serving.resources import Resources
 
 #: Anybody: how the service is, and how to use it.
 _OPEN = re.compile(r"/health(/live|/ready)?|/v2/health/(live|ready)|/metrics|/docs|/openapi\.json")
@@ -26,7 +26,9 @@ def scope_of(method: str, path: str) -> str | None:
 
 
 class Guard:
-    """Middleware that lets only those in who may; bodies are not read before.
+    """Middleware that lets only those in who may, and no questions while the queue is full.
+
+    Bodies are not read before.
 
     Arguments:
         app: The application inside.
@@ -41,8 +43,11 @@ class Guard:
         if scope["type"] == "http":
             needed = scope_of(scope["method"], scope["path"])
             if needed is not None:
-                access: Access = self._state.resources.access
+                resources: Resources = self._state.resources
+                access = resources.access
                 principal = await access.authenticate(Headers(scope=scope).items())
                 current_request().principal = principal
                 access.require(principal, needed)
+                if needed == "infer":
+                    resources.service.check_room()
         await self._app(scope, receive, send)

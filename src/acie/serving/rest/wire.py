@@ -89,7 +89,7 @@ def _content_kind(given: str) -> str:
     raise error
 
 
-def wanted(request: Request) -> str:
+async def wanted(request: Request) -> str:
     """The type of answer that the client prefers, JSON where it does not mind.
 
     Raises:

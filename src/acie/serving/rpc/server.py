@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from acie.errors import ConfigurationError
 from acie.serving.resources import Resources
 from acie.serving.rpc._generated import acie_pb2, acie_pb2_grpc
+from acie.serving.rpc.access import AccessInterceptor
 from acie.serving.rpc.credentials import server_credentials
 from acie.serving.rpc.health import ReadinessHealth
 from acie.serving.rpc.servicer import InferenceServicer
@@ -67,7 +68,7 @@ async def start_rpc(resources: Resources) -> RpcServer:
         ConfigurationError: The port is taken, or the certificates cannot be used.
     """
     settings = resources.settings.server
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=_OPTIONS, interceptors=(AccessInterceptor(resources),))
     servicer = InferenceServicer(resources, settings.grpc_ahead)
     acie_pb2_grpc.add_ACIEInferenceServicer_to_server(servicer, server)
     readiness = ReadinessHealth(resources, (_SERVICE,))

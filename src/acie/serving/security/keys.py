@@ -6,14 +6,13 @@ import asyncio
 import collections
 import datetime
 import hashlib
+import logging
 import re
 import secrets
 import time
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Protocol
-
-import logging
 
 from acie.serving.request import ALL_SCOPES, Principal
 from acie.serving.security.refusals import IdentityUnavailable, unauthenticated

@@ -9,12 +9,12 @@ __all__ = ["KeySet"]
 import asyncio
 import http.client
 import json
+import logging
 import time
 import urllib.request
 from typing import Any
 
 import jwt
-import logging
 
 from acie.serving.security.refusals import IdentityUnavailable, unauthenticated
 

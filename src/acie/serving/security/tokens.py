@@ -84,7 +84,7 @@ def _subject(claims: dict[str, Any]) -> str:
 
 
 def _scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """``scope`` as a text (RFC 8693), or ``scp`` as text or list; what we do not know is nothing."""
+    """``scope`` as a text (RFC 8693), or ``scp`` as text or list; unknown names are nothing."""
     given = claims.get("scope", claims.get("scp", ""))
     names = given.split() if isinstance(given, str) else given if isinstance(given, list) else ()
     return frozenset(name for name in ALL_SCOPES if name in names)
