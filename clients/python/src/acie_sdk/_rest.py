@@ -27,7 +27,7 @@ from acie_sdk._errors import (
 from acie_sdk._tls import Tls
 
 #: Whether spectra go as raw numbers in msgpack, a fifth of the size of JSON, or as JSON.
-BINARY = False
+BINARY = True
 _JSON, _MSGPACK = "application/json", "application/msgpack"
 
 

@@ -104,7 +104,7 @@ def response_of(answer: Answer, request_id: str, milliseconds: float) -> pb.Infe
         quality=answer.quality,
         model=pb.Model(**answer.model),
         timing=pb.Timing(total_ms=milliseconds),
-        cached=bool(getattr(answer, "cached", False)),
+        cached=answer.cached,
         redshift=answer.redshift,
         interventions=answer.interventions,
         samples=answer.samples,
