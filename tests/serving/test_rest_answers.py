@@ -76,7 +76,9 @@ def test_both_forms_say_the_same(rest, galaxy, answer):
         "counterfactual_p16",
         "counterfactual_p84",
         "timing_ms",
+        "cached",
     }
+    assert (found["cached"], answer["cached"]) == (True, False)
     assert {name: found[name] for name in same} == {name: answer[name] for name in same}
 
 

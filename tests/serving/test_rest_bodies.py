@@ -277,7 +277,7 @@ def test_errors_that_nobody_expected_tell_nothing(rest_app, rest, monkeypatch, g
     async def broken(*_):
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr(rest_app.state.resources.service, "answer", broken)
+    monkeypatch.setattr(rest_app.state.resources.service, "_answer", broken)
     response = rest.post(URL, json=galaxy, headers={"X-Request-ID": "trouble"})
     assert problem(response, 500)["title"] == "Internal error"
     assert response.headers["X-Request-ID"] == "trouble"

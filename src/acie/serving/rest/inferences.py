@@ -10,7 +10,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from acie.errors import ConfigurationError
 from acie.results import QualityFlag
@@ -24,11 +24,19 @@ from acie.serving.storage import InferenceFilter
 
 router = APIRouter(prefix="/api/v2/inferences", tags=["log"])
 
+def _written_out(value: object) -> object:
+    """Refuse seconds since 1970, which pydantic would take: the contract says RFC 3339."""
+    if isinstance(value, str) and "-" not in value.strip()[1:]:
+        raise ValueError("expected a moment such as 2026-01-31T12:00:00Z")
+    return value
+
+
 #: Text without the one character that PostgreSQL has none of.
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 # Moments outside these have no UTC, or none that a database takes.
 _Moment = Annotated[
     AwareDatetime,
+    BeforeValidator(_written_out),
     Field(
         ge=datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC),
         le=datetime.datetime(9000, 1, 1, tzinfo=datetime.UTC),
