@@ -10,6 +10,7 @@ from acie.refinement import (
     GalaxyPrior,
     RefinementModels,
 )
+from acie.refinement.refiner import _groups
 from acie.simulation import Simulator, SurveyConfig
 
 
@@ -87,3 +88,13 @@ def test_a_galaxy_alone_or_in_a_batch_has_the_same_posterior(engine, observation
         # Other random numbers: means of 128 draws worth at least 30 each.
         spread = log[0].std() * (2.0 / 30.0) ** 0.5
         assert float((log[0].mean() - log[1].mean()).abs()) < 4.0 * float(spread)
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3, 20])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 11, 40, 41])
+def test_groups_hold_every_galaxy_once_and_are_not_too_large(count, largest):
+    groups = _groups(count, largest)
+    assert torch.cat(groups).tolist() == list(range(count))
+    sizes = [len(group) for group in groups]
+    assert 1 <= min(sizes) <= max(sizes) <= largest
+    assert max(sizes) - min(sizes) <= 1

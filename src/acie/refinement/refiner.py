@@ -230,7 +230,7 @@ def _groups(count: int, largest: int) -> tuple[Tensor, ...]:
     There are often two or four threads, but the draws must not depend on the machine. Few
     galaxies stay together: two threads of short operations get in each other's way.
     """
-    number = 2 * math.ceil(count / (2 * largest))
+    number = min(count, 2 * math.ceil(count / (2 * largest)))
     return torch.arange(count).tensor_split(number if count > largest // 2 else 1)
 
 
