@@ -126,8 +126,10 @@ class InferenceService:
         if self._cache is None:
             return await compute()
         query = task.query
+        # Versions may share their weights, and an answer names its version.
+        model = "@".join(task.model.identity.values())
         key = answer_key(
-            task.model.digest, digest, task.actions, task.hold, task.samples, query.seed,
+            model, digest, task.actions, task.hold, task.samples, query.seed,
             query.check_redshift,
         )  # fmt: skip
         try:

@@ -237,7 +237,11 @@ def test_stopping_does_not_wait_for_ever(live, second, arrays, eventually):
         stub = acie_pb2_grpc.ACIEInferenceStub(channel)
         observation = pb.Observation(flux=arrays["flux"].tolist(), redshift=arrays["redshift"])
         call = stub.CounterfactualInference.future(
-            pb.InferenceRequest(observation=observation), timeout=TIMEOUT
+            # A question of its own: an equal one would be answered from the cache.
+            pb.InferenceRequest(
+                observation=observation, intervention=pb.Intervention(text=["dust_av=0.777"])
+            ),
+            timeout=TIMEOUT,
         )
         assert eventually(lambda: live.resources.service._batcher._in_work == 1)
         live.call(server.stop, 0.2)

@@ -52,7 +52,7 @@ def answer_key(
     their order nor how they were written counts.
 
     Arguments:
-        model: Digest of the model.
+        model: Name, version and digest of the model.
         observation: As :func:`observation_digest` gives it.
         actions: Parsed and checked actions by variable.
         hold: Held variables, aliases resolved.

@@ -51,6 +51,7 @@ def query_of(request: pb.InferenceRequest) -> Query:
         hold=tuple(request.hold),
         samples=request.samples if request.HasField("samples") else None,
         seed=seed,
+        check_redshift=request.check_redshift,
         model=_short(request.model_version, "model_version") or "latest",
     )
 
@@ -110,6 +111,9 @@ def response_of(answer: Answer, request_id: str, milliseconds: float) -> pb.Infe
         samples=answer.samples,
         seed=answer.seed,
     )
+    if answer.redshift_estimate is not None:
+        known = {k: v for k, v in answer.redshift_estimate.items() if v is not None}
+        response.redshift_estimate.CopyFrom(pb.RedshiftEstimate(**known))
     for name in ("counterfactual", "counterfactual_p16", "counterfactual_p84"):
         # Lists of floats go in several times faster than arrays.
         getattr(response, name).extend(np.asarray(getattr(answer, name)).tolist())

@@ -47,7 +47,7 @@ class Intervention(_message.Message):
     def __init__(self, text: _Optional[_Iterable[str]] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ...) -> None: ...
 
 class InferenceRequest(_message.Message):
-    __slots__ = ("observation", "intervention", "hold", "samples", "seed", "model_version", "request_id")
+    __slots__ = ("observation", "intervention", "hold", "samples", "seed", "model_version", "request_id", "check_redshift")
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     INTERVENTION_FIELD_NUMBER: _ClassVar[int]
     HOLD_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class InferenceRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECK_REDSHIFT_FIELD_NUMBER: _ClassVar[int]
     observation: Observation
     intervention: Intervention
     hold: _containers.RepeatedScalarFieldContainer[str]
@@ -62,7 +63,8 @@ class InferenceRequest(_message.Message):
     seed: int
     model_version: str
     request_id: str
-    def __init__(self, observation: _Optional[_Union[Observation, _Mapping]] = ..., intervention: _Optional[_Union[Intervention, _Mapping]] = ..., hold: _Optional[_Iterable[str]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., model_version: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    check_redshift: bool
+    def __init__(self, observation: _Optional[_Union[Observation, _Mapping]] = ..., intervention: _Optional[_Union[Intervention, _Mapping]] = ..., hold: _Optional[_Iterable[str]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., model_version: _Optional[str] = ..., request_id: _Optional[str] = ..., check_redshift: _Optional[bool] = ...) -> None: ...
 
 class State(_message.Message):
     __slots__ = ("unit", "median", "p16", "p84")
@@ -87,6 +89,18 @@ class Model(_message.Message):
     digest: str
     latest: bool
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., digest: _Optional[str] = ..., latest: _Optional[bool] = ...) -> None: ...
+
+class RedshiftEstimate(_message.Message):
+    __slots__ = ("value", "error", "delta_chi2", "second")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    DELTA_CHI2_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    error: float
+    delta_chi2: float
+    second: float
+    def __init__(self, value: _Optional[float] = ..., error: _Optional[float] = ..., delta_chi2: _Optional[float] = ..., second: _Optional[float] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("total_ms",)
@@ -119,7 +133,7 @@ class Problem(_message.Message):
     def __init__(self, type: _Optional[str] = ..., title: _Optional[str] = ..., status: _Optional[int] = ..., detail: _Optional[str] = ..., argument: _Optional[str] = ..., expected: _Optional[str] = ..., found: _Optional[str] = ..., remedy: _Optional[str] = ..., retry_after_s: _Optional[float] = ..., code: _Optional[str] = ...) -> None: ...
 
 class InferenceResponse(_message.Message):
-    __slots__ = ("request_id", "counterfactual", "counterfactual_p16", "counterfactual_p84", "latent_names", "latent_state", "latents", "counterfactual_latents", "confidence", "quality", "model", "timing", "cached", "redshift", "interventions", "samples", "seed", "problem")
+    __slots__ = ("request_id", "counterfactual", "counterfactual_p16", "counterfactual_p84", "latent_names", "latent_state", "latents", "counterfactual_latents", "confidence", "quality", "model", "timing", "cached", "redshift", "interventions", "samples", "seed", "redshift_estimate", "problem")
     class LatentsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +165,7 @@ class InferenceResponse(_message.Message):
     INTERVENTIONS_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    REDSHIFT_ESTIMATE_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     counterfactual: _containers.RepeatedScalarFieldContainer[float]
@@ -169,8 +184,9 @@ class InferenceResponse(_message.Message):
     interventions: _containers.RepeatedScalarFieldContainer[str]
     samples: int
     seed: int
+    redshift_estimate: RedshiftEstimate
     problem: Problem
-    def __init__(self, request_id: _Optional[str] = ..., counterfactual: _Optional[_Iterable[float]] = ..., counterfactual_p16: _Optional[_Iterable[float]] = ..., counterfactual_p84: _Optional[_Iterable[float]] = ..., latent_names: _Optional[_Iterable[str]] = ..., latent_state: _Optional[_Iterable[float]] = ..., latents: _Optional[_Mapping[str, State]] = ..., counterfactual_latents: _Optional[_Mapping[str, State]] = ..., confidence: _Optional[float] = ..., quality: _Optional[_Iterable[str]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., cached: _Optional[bool] = ..., redshift: _Optional[float] = ..., interventions: _Optional[_Iterable[str]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., counterfactual: _Optional[_Iterable[float]] = ..., counterfactual_p16: _Optional[_Iterable[float]] = ..., counterfactual_p84: _Optional[_Iterable[float]] = ..., latent_names: _Optional[_Iterable[str]] = ..., latent_state: _Optional[_Iterable[float]] = ..., latents: _Optional[_Mapping[str, State]] = ..., counterfactual_latents: _Optional[_Mapping[str, State]] = ..., confidence: _Optional[float] = ..., quality: _Optional[_Iterable[str]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., timing: _Optional[_Union[Timing, _Mapping]] = ..., cached: _Optional[bool] = ..., redshift: _Optional[float] = ..., interventions: _Optional[_Iterable[str]] = ..., samples: _Optional[int] = ..., seed: _Optional[int] = ..., redshift_estimate: _Optional[_Union[RedshiftEstimate, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
