@@ -1,5 +1,6 @@
 """``acie serve`` and nginx as real processes on free ports."""
 
+import contextlib
 import functools
 import json
 import os
@@ -60,8 +61,10 @@ class Served:
             found = re.search(r'"url":"(http://[^"]+)"', self.text)
             if found:
                 self.url = found[1]
-                if httpx.get(f"{self.url}/health/ready").status_code == 200:
-                    return self
+                # The line may come a moment before the socket listens.
+                with contextlib.suppress(httpx.TransportError):
+                    if httpx.get(f"{self.url}/health/ready").status_code == 200:
+                        return self
             if self.process.poll() is not None:
                 raise RuntimeError(f"acie serve ended: {self.text[-3000:]}")
             time.sleep(0.05)
