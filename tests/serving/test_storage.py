@@ -2,6 +2,8 @@
 
 import asyncio
 import datetime
+import sqlite3
+import threading
 import uuid
 
 import pytest
@@ -123,6 +125,19 @@ def test_several_replicas_may_migrate_at_once(database_url):
             await one.close()
 
     on(database_url, check, migrate=False)
+
+
+def test_a_new_file_that_is_in_use_is_waited_for(tmp_path):
+    # As by another replica that has just begun to make its tables.
+    other = sqlite3.connect(tmp_path / "acie.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, other.rollback).start()
+
+    async def check(database):
+        assert await is_current(database)
+
+    on(f"sqlite:///{tmp_path / 'acie.db'}", check)
+    other.close()
 
 
 def test_a_migration_that_fails_leaves_nothing(database_url):

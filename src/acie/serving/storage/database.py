@@ -3,6 +3,8 @@
 __all__ = ["Database", "async_url"]
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from acie.errors import ConfigurationError
 
@@ -128,13 +131,29 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
     # The driver would commit before DDL and begin late; transactions are begun here instead.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={_BUSY_MS}",
-        "journal_mode=WAL",  # readers do not stop the writer
-        "synchronous=FULL",  # what is committed survives a power cut
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+    _write_ahead(cursor)
+    # What is committed survives a power cut.
+    cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Let readers not stop the writer.
+
+    Only the first connection to a file changes anything, and for that it must be alone: unlike
+    all else it does not wait for the others by itself.
+    """
+    end = time.monotonic() + _BUSY_MS / 1e3
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            # The others may need this thread's event loop to come to their end.
+            await_only(asyncio.sleep(0.02))
 
 
 def _begin_sqlite(connection: Any) -> None:

@@ -2,8 +2,6 @@
 
 __all__ = ["downgrade", "is_current", "upgrade"]
 
-import asyncio
-import weakref
 from collections.abc import Callable
 
 from alembic import command
@@ -16,9 +14,6 @@ from acie.serving.storage.database import Database
 
 #: Names the lock that one migrating replica holds while the others wait; any fixed number does.
 _LOCK = 0x41434945
-_TURNS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
-    weakref.WeakKeyDictionary()
-)
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -54,9 +49,7 @@ async def is_current(database: Database) -> bool:
 
 async def _alone(database: Database, work: Callable[[Connection], None]) -> None:
     """Run ``work`` while no other replica migrates."""
-    # alembic keeps its context in a module: within one process migrations must take turns too.
-    turn = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    async with turn, database.transaction(sqlite_begin="BEGIN IMMEDIATE") as connection:
+    async with database.transaction(sqlite_begin="BEGIN IMMEDIATE") as connection:
         if database.dialect == "postgresql":
             # The wait for the others, and a long migration, may exceed the usual limit.
             await connection.execute(text("SET LOCAL statement_timeout = 0"))
