@@ -333,9 +333,11 @@ def estimate_redshift(observation: Observation, source: Any) -> RedshiftEstimate
 
     Arguments:
         observation: The spectra.
-        source: A :class:`RedshiftScanner`; or an encoder, a model bundle or an engine, from which
-            one is made (0.1 s: make it yourself for many calls).
+        source: A :class:`RedshiftScanner`; an engine, which keeps one; or an encoder or a model
+            bundle, from which one is made (0.1 s: make it yourself for many calls).
     """
+    if hasattr(source, "estimate_redshift"):
+        return source.estimate_redshift(observation)
     if not isinstance(source, RedshiftScanner):
         bundle = getattr(source, "bundle", source)
         source = RedshiftScanner(getattr(bundle, "encoder", bundle))

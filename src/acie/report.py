@@ -1,16 +1,41 @@
 """An answer as plain data: the JSON object and the FITS table of the command line's contract."""
 
-__all__ = ["result_to_fits", "result_to_json"]
+__all__ = ["result_to_fits", "result_to_json", "state_summaries"]
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from acie.bundle import ModelBundle
 from acie.figures import counterfactual_band
 from acie.results import CounterfactualResult, summarise
 from acie.variables import Variable
+
+
+def state_summaries(
+    result: CounterfactualResult, variables: dict[str, Variable], galaxy: int = 0
+) -> dict[str, dict[str, dict[str, str | float]]]:
+    """``latent_state`` and ``counterfactual_state`` of one galaxy.
+
+    Returns:
+        Of both worlds, unit, median and central 68 % interval of every variable but the redshift.
+    """
+    posterior = result.abduction.posterior
+    effective = posterior.effective_draws[galaxy]
+
+    def summary(values: dict[str, Tensor]) -> dict[str, dict[str, str | float]]:
+        return {
+            name: {"unit": variable.unit, **summarise(values[name][:, galaxy], effective)}
+            for name, variable in variables.items()
+            if name != "redshift"
+        }
+
+    return {
+        "latent_state": summary(posterior.values),
+        "counterfactual_state": summary(result.values),
+    }
 
 
 def result_to_json(
@@ -24,18 +49,6 @@ def result_to_json(
 ) -> dict[str, Any]:
     """The answer for one galaxy; masked pixels of ``observed`` and the counterfactual are null."""
     posterior = result.abduction.posterior
-    effective = posterior.effective_draws[galaxy]
-    states = {
-        key: {
-            name: {"unit": variable.unit, **summarise(values[name][:, galaxy], effective)}
-            for name, variable in variables.items()
-            if name != "redshift"
-        }
-        for key, values in (
-            ("latent_state", posterior.values),
-            ("counterfactual_state", result.values),
-        )
-    }
     good = (result.observation.ivar[galaxy] > 0).numpy()
 
     def pixels(values: np.ndarray) -> list[float | None]:
@@ -47,7 +60,7 @@ def result_to_json(
         "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
         "redshift": float(result.observation.redshift[galaxy]),
         "interventions": list(result.actions),
-        **states,
+        **state_summaries(result, variables, galaxy),
         "wavelength": result.observation.wavelength.tolist(),
         "observed": pixels(result.observation.flux[galaxy].numpy()),
         "counterfactual": pixels(middle),

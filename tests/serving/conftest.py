@@ -25,7 +25,7 @@ def rest_app(tmp_path_factory):
     (folder / "models").mkdir()
     return create_app(
         Settings(
-            server={"max_body_bytes": 2 * 2**20, "max_batch_items": 8,
+            server={"grpc_port": None, "max_body_bytes": 2 * 2**20, "max_batch_items": 8,
                     "cors_origins": ("https://friend.example",)},
             inference={"samples": 16, "max_samples": 32, "models_folder": folder / "models"},
             database={"url": f"sqlite+aiosqlite:///{folder}/acie.db"},

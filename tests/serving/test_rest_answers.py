@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import acie
+from acie.report import result_to_json
 from acie.serving.rest.idempotency import IdempotencyStore
 
 URL = "/api/v2/inference/counterfactual"
@@ -53,6 +54,10 @@ def test_an_answer_is_that_of_the_engine(rest_app, galaxy, answer):
     medians = [float(result.abduction.posterior.values[name][:, 0].quantile(0.5))
                for name in answer["latent_names"]]  # fmt: skip
     np.testing.assert_allclose(answer["latent_state"], medians, rtol=1e-12)
+    # Intervals too are those of the command line, which allow for the number of draws.
+    told = result_to_json(result, engine.bundle, engine.scm.variables, source="", timing_ms=0.0)
+    assert answer["latents"] == told["latent_state"]
+    assert answer["counterfactual_latents"] == told["counterfactual_state"]
     mass, moved = (answer[key]["stellar_mass"] for key in ("latents", "counterfactual_latents"))
     assert moved["median"] == pytest.approx(1.5 * mass["median"], rel=1e-9)
     assert answer["model"] == {"name": "galaxy-v1", "version": "1",

@@ -495,11 +495,11 @@ def test_what_goes_through_logging_is_clean(capsys):
     key = make_key()
     try:
         configure_logs(Settings(auth={"secret": SECRET}, telemetry={"log_format": "json"}))
-        logging.getLogger("some.library").warning("key %s", key, extra={"token": "abc"})
+        logging.getLogger("third.party").warning("key %s", key, extra={"token": "abc"})
         try:
             raise ValueError(f"bad {key} {SECRET}")
         except ValueError:
-            logging.getLogger("some.library").exception("failed")
+            logging.getLogger("third.party").exception("failed")
     finally:
         root.handlers[:], root.level = before
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
@@ -508,5 +508,5 @@ def test_what_goes_through_logging_is_clean(capsys):
     assert SECRET not in text
     assert lines[0]["message"] == "key [hidden]"
     assert lines[0]["log.level"] == "warning"
-    assert lines[0]["log"]["logger"] == "some.library"
+    assert lines[0]["log"]["logger"] == "third.party"
     assert "ValueError" in lines[1]["error"]["stack_trace"]

@@ -1,6 +1,6 @@
 """Counterfactual answers against the truth, for one question and a batch of galaxies."""
 
-__all__ = ["ask", "take_galaxies"]
+__all__ = ["ask"]
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,21 +21,6 @@ from acie.simulation import SimulatedSet
 LEVEL = 0.68
 #: Every such pixel is looked at: neighbours say nearly the same.
 STRIDE = 4
-
-
-def take_galaxies(abduction: Abduction, chosen: Tensor) -> Abduction:
-    """The abduction of some galaxies of a batch, a mask ``(batch,)``."""
-    posterior = abduction.posterior
-    part = replace(
-        posterior,
-        values={name: value[:, chosen] for name, value in posterior.values.items()},
-        spectra=posterior.spectra[:, chosen],
-        confidence=posterior.confidence[chosen],
-        quality=posterior.quality[chosen],
-        fit=posterior.fit[chosen],
-    )
-    noise = {name: value[:, chosen] for name, value in abduction.noise.items()}
-    return Abduction(part, noise, abduction.flux[chosen])
 
 
 def ask(
@@ -71,7 +56,7 @@ def ask(
         return found
     observation = truth.observation[chosen]
     actions = {name: _part(action, chosen) for name, action in actions.items()}
-    result = engine.predict(observation, take_galaxies(abduction, chosen), actions)
+    result = engine.predict(observation, abduction.galaxies(chosen), actions)
     true_values = {name: value[chosen] for name, value in target.items()}
     measured = {
         "ranks": _state_ranks(population, result, actions, true_values, generator),

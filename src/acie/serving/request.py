@@ -9,14 +9,22 @@ __all__ = [
     "current_request",
     "enter_request",
     "leave_request",
+    "request_id_of",
 ]
 
 import contextvars
+import re
 import time
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: What a principal may be allowed: to ask, to look, to manage.
 ALL_SCOPES = ("infer", "read", "admin")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
+#: W3C Trace Context, section 3.2.
+_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,30 @@ class RequestContext:
     started: float = field(default_factory=time.perf_counter)
     stages: list[tuple[str, float, float]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, transport: str, headers: Mapping[str, str]) -> "RequestContext":
+        """The request with these headers, or this metadata of gRPC, names in lower case.
+
+        A name of the request or a trace context that cannot be used is replaced or left out.
+
+        References:
+            W3C Trace Context, section 3.2.
+        """
+        trace = headers.get("traceparent", "")
+        trace = trace if _TRACE.fullmatch(trace) else ""
+        name = request_id_of(headers.get("x-request-id", ""), uuid.uuid4().hex)
+        return cls(transport, name, trace[3:35], trace)
+
     def mark(self, stage: str, since: float | None = None) -> None:
         """Note a stage that ends now, and began when the last one ended or at ``since``."""
         begun = since if since is not None else self.stages[-1][2] if self.stages else self.started
         if len(self.stages) < MOST_STAGES:
             self.stages.append((stage, begun, time.perf_counter()))
+
+
+def request_id_of(given: str, otherwise: str) -> str:
+    """The name that a caller gave, where it is safe in headers and logs."""
+    return given if _NAME.fullmatch(given) else otherwise
 
 
 _CURRENT: contextvars.ContextVar[RequestContext | None] = contextvars.ContextVar(

@@ -15,14 +15,15 @@ import torch
 from acie.errors import ACIEError, ConfigurationError
 from acie.figures import counterfactual_band
 from acie.observation import Observation
-from acie.redshift import with_redshift
-from acie.results import Abduction, CounterfactualResult, QualityFlag, summarise
+from acie.redshift import settle_redshift
+from acie.report import state_summaries
+from acie.results import Abduction, CounterfactualResult
 from acie.scm import Intervention, describe
 from acie.serving.batching import MicroBatcher, TooLate
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, answer_key, observation_digest
 from acie.serving.metrics import Meters
-from acie.serving.query import Answer, Query, StateSummary
+from acie.serving.query import Answer, Query
 from acie.serving.registry import LoadedModel, ModelRegistry
 from acie.serving.request import RequestContext, current_request
 from acie.serving.security import Access
@@ -212,16 +213,11 @@ def _settle(task: _Task) -> tuple[Observation, dict[str, float | None] | None]:
 
     A scan costs as much as the answer, so a given redshift is only checked on request.
     """
-    observation, engine = task.query.observation, task.model.engine
-    known = bool(observation.redshift.isfinite().all())
-    if known and not task.query.check_redshift:
+    observation = task.query.observation
+    if bool(observation.redshift.isfinite().all()) and not task.query.check_redshift:
         return observation, None
-    estimate = engine.estimate_redshift(observation)
-    if not known:
-        return with_redshift(observation, estimate), estimate.to_json()
-    conflict = estimate.contradicts(observation.redshift).long()
-    bits = observation.quality | conflict * int(QualityFlag.REDSHIFT_CONFLICT)
-    return replace(observation, quality=bits), None
+    observation, estimate = settle_redshift(observation, task.model.engine)
+    return observation, None if estimate is None else estimate.to_json()
 
 
 def _together(meters: Meters, tasks: Sequence[_Task]) -> list[Answer | Exception]:
@@ -277,15 +273,7 @@ def _worlds(
 
 def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
     low, middle, high = counterfactual_band(result, galaxy)
-    variables = task.model.engine.scm.variables
-
-    def state(values: dict[str, torch.Tensor]) -> dict[str, StateSummary]:
-        return {
-            name: {"unit": variable.unit, **summarise(values[name][:, galaxy])}
-            for name, variable in variables.items()
-            if name != "redshift"
-        }
-
+    states = state_summaries(result, task.model.engine.scm.variables, galaxy)
     return Answer(
         model=task.model.identity,
         redshift=float(result.observation.redshift[galaxy]),
@@ -293,8 +281,8 @@ def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
         counterfactual=middle,
         counterfactual_p16=low,
         counterfactual_p84=high,
-        latent=state(result.abduction.posterior.values),
-        counterfactual_latent=state(result.values),
+        latent=states["latent_state"],
+        counterfactual_latent=states["counterfactual_state"],
         confidence=float(result.confidence[galaxy]),
         quality=result.quality[galaxy].names,
         samples=task.samples,

@@ -2,6 +2,7 @@
 
 __all__ = ["ACIEClient", "AsyncACIEClient"]
 
+import abc
 import asyncio
 import os
 import time
@@ -23,7 +24,7 @@ _DEFAULT_URL = "http://127.0.0.1:8080"
 _DEFAULT_POLICY = RetryPolicy()
 
 
-class _Shared:
+class _Shared(abc.ABC):
     """What both clients are made of; they differ only in how they wait."""
 
     def __init__(
@@ -52,8 +53,9 @@ class _Shared:
         key = api_key or os.environ.get("ACIE_API_KEY")
         self._wire = self._connect(Connection(self.api_url, key, tls, http_transport, concurrency))
 
+    @abc.abstractmethod
     def _connect(self, connection: Connection) -> Any:
-        raise NotImplementedError
+        """The wire of the transport that was asked for."""
 
     def _attempts(self, timeout: float | None, deadline: float | None = None) -> Attempts:
         return Attempts(

@@ -14,7 +14,6 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acie.serving.context import request_id_of, traceparent_of
 from acie.serving.problems import Problem
 from acie.serving.request import Allowance, RequestContext, enter_request, leave_request
 from acie.serving.settings import ServerSettings
@@ -42,7 +41,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = _named(scope)
+        request = RequestContext.of("rest", Headers(scope=scope))
         token = enter_request(request)
         exchange = _Exchange(self, scope, receive, send, request)
         self._open += 1
@@ -145,7 +144,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = MutableHeaders(raw=message["headers"])
-            headers.setdefault("X-Request-ID", self._request.request_id)
+            headers["X-Request-ID"] = self._request.request_id
+            if self._request.traceparent:
+                headers["traceparent"] = self._request.traceparent
             if self._request.allowance is not None:
                 headers.update(_rate_headers(self._request.allowance))
             if self._edge.leaving:
@@ -169,17 +170,6 @@ class _Exchange:
         telemetry.finish(
             self._request, name, status, facts, failed=failed, quiet=quiet and not failed
         )
-
-
-def _named(scope: Scope) -> RequestContext:
-    """The request under the caller's name for it, or under one that the inner layers get too."""
-    headers = Headers(scope=scope)
-    request_id = request_id_of(headers.get("x-request-id"))
-    if headers.get("x-request-id") != request_id:
-        others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
-        scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
-    trace = traceparent_of(headers.get("traceparent"))
-    return RequestContext("rest", request_id, trace[3:35], trace)
 
 
 def _rate_headers(allowance: Allowance) -> dict[str, str]:

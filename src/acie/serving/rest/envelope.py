@@ -1,4 +1,4 @@
-"""Around every request: its name, its size, the headers of its answer, and what nobody caught."""
+"""Around every request: its size, the headers of its answer, and what nobody caught."""
 
 __all__ = ["Envelope"]
 
@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from acie.errors import ACIEError
-from acie.serving.context import REQUEST_ID, TRACEPARENT, request_id_of, traceparent_of
 from acie.serving.problems import problem_of
 from acie.serving.refusals import BodyTooLarge, UnsupportedContent
 from acie.serving.rest.failures import problem_response
@@ -27,7 +26,7 @@ _HEADERS = {
 
 
 class Envelope:
-    """Names requests, bounds their bodies, and lets no error leave without a problem document.
+    """Bounds bodies, and lets no error leave without a problem document.
 
     Arguments:
         app: The application.
@@ -43,10 +42,6 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id = request_id_of(headers.get("x-request-id"))
-        trace = traceparent_of(headers.get("traceparent"))
-        REQUEST_ID.set(request_id)
-        TRACEPARENT.set(trace)
         started = False
 
         async def dressed(message: Message) -> None:
@@ -54,9 +49,6 @@ class Envelope:
             if message["type"] == "http.response.start":
                 started = True
                 own = MutableHeaders(scope=message)
-                own["X-Request-ID"] = request_id
-                if trace:
-                    own["traceparent"] = trace
                 for name, value in _HEADERS.items():
                     own.setdefault(name, value)
             await send(message)
@@ -66,7 +58,7 @@ class Envelope:
             await self._app(scope, self._bounded(receive), dressed)
         except Exception as error:
             if not isinstance(error, ACIEError):
-                _log.exception("unexpected error, request %s", request_id)
+                _log.exception("unexpected error")
             if started:
                 raise
             response = problem_response(problem_of(error), Request(scope))

@@ -9,10 +9,9 @@ from typing import Any
 import grpc
 
 from acie.errors import ACIEError
-from acie.serving.context import request_id_of, traceparent_of
-from acie.serving.problems import problem_of
 from acie.serving.request import RequestContext, enter_request, leave_request
 from acie.serving.resources import Resources
+from acie.serving.rpc.failures import abort
 
 #: Which scope a method needs; what is not listed needs ``admin``.
 _SCOPES = {
@@ -64,9 +63,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
         request: Any,
         context: grpc.aio.ServicerContext,
     ) -> Any:
-        named = dict(metadata)
-        trace = traceparent_of(named.get("traceparent"))
-        own = RequestContext("grpc", request_id_of(named.get("x-request-id")), trace[3:35], trace)
+        own = RequestContext.of("grpc", dict(metadata))
         token = enter_request(own)
         self._telemetry.begin(own)
         try:
@@ -75,10 +72,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
             self._access.require(own.principal, scope)
             return await behaviour(request, context)
         except ACIEError as error:
-            problem = problem_of(error)
-            trailing = (("x-request-id", own.request_id),)
-            code = getattr(grpc.StatusCode, problem.code)
-            await context.abort(code, problem.detail, trailing)
+            await abort(context, error, own.request_id)
         finally:
             # A call that was not aborted has no code yet.
             code = context.code() or grpc.StatusCode.OK

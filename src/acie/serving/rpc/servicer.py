@@ -3,21 +3,16 @@
 __all__ = ["InferenceServicer"]
 
 import asyncio
-import logging
-import re
 import time
-import uuid
 
 import grpc
 
-from acie.serving.problems import problem_of
+from acie.serving.request import current_request, request_id_of
 from acie.serving.resources import Resources
 from acie.serving.rpc import convert
 from acie.serving.rpc._generated import acie_pb2 as pb
 from acie.serving.rpc._generated import acie_pb2_grpc
-
-_log = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+from acie.serving.rpc.failures import abort, known_problem
 
 Context = grpc.aio.ServicerContext
 
@@ -40,7 +35,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         try:
             return await self._answer(request, context)
         except Exception as error:
-            await _abort(context, error, _request_id(request, context))
+            await abort(context, error, _request_id(request))
 
     async def BatchInference(self, request_iterator: object, context: Context) -> None:
         """Many questions, answered as they are done.
@@ -72,7 +67,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         try:
             return convert.models_of(self._resources.service.registry)
         except Exception as error:
-            await _abort(context, error, _request_id(None, context))
+            await abort(context, error, current_request().request_id)
 
     async def GetGraph(self, request: pb.GetGraphRequest, context: Context) -> pb.GetGraphResponse:
         """The causal graph of a model."""
@@ -80,7 +75,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
             registry = self._resources.service.registry
             return convert.graph_of(registry.find(request.model_version or "latest"))
         except Exception as error:
-            await _abort(context, error, _request_id(None, context))
+            await abort(context, error, current_request().request_id)
 
     async def _answer(
         self, request: pb.InferenceRequest, context: Context
@@ -89,7 +84,7 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         query = convert.query_of(request)
         answer = await self._resources.service.answer(query, self._patience(context))
         elapsed = (time.perf_counter() - start) * 1e3
-        return convert.response_of(answer, _request_id(request, context), elapsed)
+        return convert.response_of(answer, _request_id(request), elapsed)
 
     async def _answer_or_problem(
         self, request: pb.InferenceRequest, context: Context
@@ -97,8 +92,8 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         try:
             return await self._answer(request, context)
         except Exception as error:
-            problem = convert.problem_message(_known(error), error)
-            return pb.InferenceResponse(request_id=_request_id(request, context), problem=problem)
+            problem = convert.problem_message(known_problem(error), error)
+            return pb.InferenceResponse(request_id=_request_id(request), problem=problem)
 
     def _patience(self, context: Context) -> float:
         """Seconds until the deadline of the call, the service's own where it has none."""
@@ -106,28 +101,6 @@ class InferenceServicer(acie_pb2_grpc.ACIEInferenceServicer):
         return self._resources.settings.server.timeout_s if left is None else left
 
 
-def _known(error: Exception) -> convert.Problem:
-    problem = problem_of(error)
-    if problem.status >= 500 and problem.code == "INTERNAL":
-        _log.error("a call failed", exc_info=error)
-    return problem
-
-
-async def _abort(context: Context, error: Exception, request_id: str) -> None:
-    """End the call with the status of an error, its details in the trailing metadata."""
-    message = convert.problem_message(_known(error), error)
-    metadata = [("acie-problem-bin", message.SerializeToString()), ("x-request-id", request_id)]
-    if message.HasField("retry_after_s"):
-        wait = str(round(message.retry_after_s * 1e3))
-        # The second is what retry policies of gRPC libraries obey.
-        metadata += [("retry-after-ms", wait), ("grpc-retry-pushback-ms", wait)]
-    await context.abort(getattr(grpc.StatusCode, message.code), message.detail, tuple(metadata))
-
-
-def _request_id(request: pb.InferenceRequest | None, context: Context) -> str:
-    """That of the message, of the metadata, or a new one; only what is safe in a log."""
-    given = request.request_id if request is not None else ""
-    if not given:
-        named = (v for k, v in context.invocation_metadata() or () if k == "x-request-id")
-        given = next(named, "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _request_id(request: pb.InferenceRequest) -> str:
+    """That of the message, or of the call."""
+    return request_id_of(request.request_id, current_request().request_id)
