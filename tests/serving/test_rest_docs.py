@@ -1,4 +1,4 @@
-"""The commands of docs/service.md do what the page says."""
+"""The commands of docs/rest.md do what the page says."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "service.md"
+PAGE = Path(__file__).parents[2] / "docs" / "rest.md"
 
 
 def blocks(language):
