@@ -1,5 +1,6 @@
 """``acie serve`` as a process: what it refuses to start with, how it serves, how it leaves."""
 
+import itertools
 import json
 import logging
 import os
@@ -188,7 +189,8 @@ def test_leaving_under_load_fails_no_request(tmp_path):
     environment = {"ACIE_SERVER__NOTICE_S": "1.0"}
     with Served(tmp_path, **environment) as one:
         failures, answered, refused = [], [], []
-        left = threading.Event()
+        # Questions of their own: equal ones would be answered from the cache.
+        left, seeds = threading.Event(), itertools.count()
 
         def ask(which: int) -> None:
             with httpx.Client(base_url=one.url, timeout=30.0) as client:
@@ -208,18 +210,25 @@ def test_leaving_under_load_fails_no_request(tmp_path):
 
         def call() -> None:
             target = f"127.0.0.1:{one.grpc_port}"
+            own = question()["observation"]
+            asked = acie_pb2.InferenceRequest(samples=8)
+            asked.observation.redshift = own["redshift"]
+            for name in ("flux", "ivar"):
+                getattr(asked.observation, name).extend(v or 0.0 for v in own[name])
             with grpc.insecure_channel(target) as channel:
                 stub = acie_pb2_grpc.ACIEInferenceStub(channel)
-                while True:
+                for seed in itertools.count(next(seeds), 100):
+                    asked.seed = seed
+                    begun = time.monotonic()
                     try:
-                        stub.ListModels(acie_pb2.ListModelsRequest(), timeout=30.0)
+                        stub.CounterfactualInference(asked, timeout=30.0)
                         answered.append((200, left.is_set()))
                     except grpc.RpcError as error:
-                        # How the library refuses calls that come while the server stops.
+                        # How the library refuses calls that come when the server has stopped.
                         refusals = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
                         if error.code() not in refusals:
                             failures.append(repr(error))
-                        refused.append(time.monotonic())
+                        refused.append(begun)
                         return
 
         threads = [threading.Thread(target=ask, args=(i,)) for i in range(6)]
@@ -237,6 +246,10 @@ def test_leaving_under_load_fails_no_request(tmp_path):
         assert one.process.wait(40.0) == 0
     assert failures == []
     assert {status for status, _ in answered} == {200}
+    # What was let in was answered, whatever the caller saw of what was not.
+    calls = [line for line in one.lines if "CounterfactualInference" in str(line)]
+    assert calls
+    assert {line["acie"]["code"] for line in calls} == {"OK"}
     # Those who came after the signal were served for as long as promised.
     assert sum(after for _, after in answered) >= 6
     assert min(refused) - start > 0.9
