@@ -5,6 +5,7 @@ The truth is what the same engine answers, alone, to the same seeded questions.
 
 import asyncio
 import contextlib
+import itertools
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from acie.serving.storage import InferenceFilter
 
 URL = "/api/v2/inference/counterfactual"
 #: Different questions; there is room for one answer in the process, so that Redis is asked.
-QUESTIONS, CALLERS, ROUNDS = 3, 4, 8
+QUESTIONS, CALLERS = 3, 4
 
 
 def body(number: int) -> dict:
@@ -65,35 +66,43 @@ async def until(condition, patience_s=120.0):
 def test_redis_and_postgresql_die_and_return_under_load(
     truth, redis_server, redis_url, postgres_server, postgres_url
 ):
-    answered, cached, durable = [], [], []
+    answered, durable, over = [], [], asyncio.Event()
 
     async def caller(client, number):
-        for turn in range(ROUNDS):
+        """Ask one question after the other, until the last fault is behind us."""
+        for turn in itertools.count():
+            if over.is_set():
+                return
             which = (number + turn) % QUESTIONS
             name = f"caller-{number}-{turn}"
             reply = await client.post(URL, json=body(which), headers={"X-Request-ID": name})
             assert reply.status_code == 200, reply.text
             assert science(reply.json()) == truth[which]
             answered.append(name)
-            cached.append(reply.json()["cached"])
+
+    async def more(condition=lambda: True):
+        """Wait until every caller had answers in the present state, and for the condition."""
+        enough = len(answered) + 2 * CALLERS
+        await until(lambda: len(answered) >= enough and condition())
 
     async def faults(resources):
-        """Each server is killed when some of the work is done, and started after some more."""
-        total, journal = CALLERS * ROUNDS, resources.log.journal
-        await until(lambda: len(answered) > 0.1 * total and journal.written > 0)
-        await asyncio.to_thread(redis_server.kill)
-        await asyncio.to_thread(postgres_server.kill)
-        acknowledged = list(durable)
-        await until(lambda: len(answered) > 0.4 * total and journal.failures > 0)
-        await asyncio.to_thread(redis_server.start)
-        await asyncio.to_thread(postgres_server.start)
-        # What was acknowledged before the fall is there after it.
-        assert set(acknowledged) <= {row["id"] for row in await rows(resources)}
-        await until(lambda: len(answered) > 0.7 * total and journal.healthy)
-        await asyncio.to_thread(postgres_server.kill)
-        await asyncio.to_thread(redis_server.kill)
-        await asyncio.to_thread(redis_server.start)
-        await asyncio.to_thread(postgres_server.start)
+        """Kill each server when it has been of use, start it when its absence was felt, twice."""
+        journal, counts = resources.log.journal, resources.cache.counts
+        for _ in range(2):
+            hits, written = counts["redis"], journal.written
+            await more(lambda: counts["redis"] > hits and journal.written > written)  # noqa: B023
+            failures = journal.failures
+            await asyncio.to_thread(redis_server.kill)
+            await asyncio.to_thread(postgres_server.kill)
+            acknowledged = list(durable)
+            await more(lambda: journal.failures > failures)  # noqa: B023
+            await asyncio.to_thread(redis_server.start)
+            await asyncio.to_thread(postgres_server.start)
+            # What was acknowledged before the fall is there after it.
+            assert set(acknowledged) <= {row["id"] for row in await rows(resources)}
+        hits = counts["redis"]
+        await more(lambda: journal.healthy and counts["redis"] > hits)
+        over.set()
 
     async def rows(resources):
         return await resources.log.repository.page(InferenceFilter(), None, 10_000)
@@ -114,13 +123,9 @@ def test_redis_and_postgresql_die_and_return_under_load(
             assert sorted(row["request_id"] for row in found) == sorted(answered)
             assert sorted(row["id"] for row in found) == sorted(durable)
             assert (journal.dropped, journal.refused) == (0, 0)
-            assert journal.failures > 0
-            assert resources.cache.counts["redis"] > 0  # it was of use, too
             assert {row["status"] for row in found} == {"ok"}
 
     run(check(), 400.0)
-    assert len(answered) == CALLERS * ROUNDS
-    assert any(cached)
 
 
 @pytest.mark.slow
