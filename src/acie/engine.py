@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from acie.bundle import ModelBundle
+from acie.distinct import DistinctDraws, Part
 from acie.errors import ConflictingInterventions, MissingRedshift
 from acie.inference import RefinementConfig
 from acie.observation import Observation
@@ -248,26 +249,27 @@ class CounterfactualEngine:
 
         Neighbours that are equal are computed once.
         """
-        causes = {name: values[name] for name in (*_CAUSES, "redshift")}
-        excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
-        stacked = torch.stack(list(causes.values()))
+        names = (*_CAUSES, "redshift")
+        stacked = torch.stack([values[name] for name in names])
         new = torch.ones(stacked.shape[1:], dtype=torch.bool, device=stacked.device)
         new[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
+        draws = DistinctDraws(new)
+        causes = draws.take(dict(values), names)
         light = self.physics.coefficients(causes)
+        excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
         sightlines = self.physics.sightlines(observation.redshift, excess)
         change = torch.empty_like(factual)
 
-        def work(part: tuple[int, Tensor]) -> None:
-            galaxy, rows = part
-            own = tuple(piece[rows, galaxy] for piece in light)
-            state = {name: causes[name][rows, galaxy] for name in OBSERVED}
+        def work(part: Part) -> None:
+            galaxy, rows, _ = part
+            own = tuple(piece[rows] for piece in light)
+            state = {name: causes[name][rows] for name in OBSERVED}
             found = self.physics.observe(own, state, sightlines[galaxy])
             # Each part writes its own samples: up to the first of the next part.
-            place = new[:, galaxy].cumsum(0)
-            place = place - place[rows[0]]
-            samples = slice(int(rows[0]), int((place < len(rows)).sum()))
+            place = draws.place[:, galaxy] - rows.start
+            first, last = torch.searchsorted(place, torch.tensor([0, len(found)])).tolist()
+            samples = slice(first, last)
             torch.sub(found[place[samples]], factual[samples, galaxy], out=change[samples, galaxy])
 
-        distinct = [torch.nonzero(column)[:, 0].split(_ROWS) for column in new.T]
-        spread(work, [(galaxy, rows) for galaxy, parts in enumerate(distinct) for rows in parts])
+        spread(work, draws.parts(_ROWS))
         return change

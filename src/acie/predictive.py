@@ -35,7 +35,7 @@ COHERENT_ERROR = 0.02
 #: Draws whose discrepancies are averaged.
 DRAWS = 8
 #: Galaxies checked at a time by one thread.
-_GROUP = 4
+_GROUP = 10
 #: Differences beyond this many standard deviations are left out of the scale, and the variance of
 #: a normal law cut off there.
 _CUT, _CUT_VARIANCE = 3.0, 0.9733

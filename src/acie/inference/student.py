@@ -95,7 +95,7 @@ def _mahalanobis(x: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     return white.square().sum(2).permute(2, 0, 1)
 
 
-def temper(log_weights: Tensor, target: float, steps: int = 12) -> tuple[Tensor, Tensor]:
+def temper(log_weights: Tensor, target: float, steps: int = 8) -> tuple[Tensor, Tensor]:
     """Raise weights to the largest power in (0, 1] that keeps the effective size at ``target``.
 
     A covariance from a handful of effective draws is singular; flattened weights give a wider
@@ -109,19 +109,20 @@ def temper(log_weights: Tensor, target: float, steps: int = 12) -> tuple[Tensor,
     # Excluded draws stay excluded at every power, and a galaxy without weight counts all alike.
     finite = torch.where(dead, 0.0, finite - finite.amax(0))
 
-    def size(power: Tensor) -> tuple[Tensor, Tensor]:
-        weights = torch.softmax((power * finite).clamp(min=-1e4), 0)
-        return weights, 1.0 / weights.square().sum(0)
+    def share(power: Tensor) -> Tensor:
+        """One over the effective size."""
+        return torch.softmax(power * finite, 0).square().sum(0)
 
-    one = torch.ones_like(finite[0])
-    # The exponent, halved or not: 2^-20 flattens weights that span a million in their logarithm.
-    low, high = -20.0 * one, 0.0 * one
+    # The exponent of the power, from -20: that flattens weights that span a million in their
+    # logarithm. Eight halvings leave the power right to 5 %.
+    low, step = torch.full_like(finite[0], -20.0), 20.0
     for _ in range(steps):
-        middle = 0.5 * (low + high)
-        good = size(middle.exp2())[1] >= target
-        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
-    enough = size(one)[1] >= target
-    return size(torch.where(enough, one, low.exp2()))
+        step = 0.5 * step
+        middle = low + step
+        low = torch.where(share(middle.exp2()) <= 1.0 / target, middle, low)
+    enough = share(torch.ones_like(low)) <= 1.0 / target
+    weights = torch.softmax(low.exp2().masked_fill(enough, 1.0) * finite, 0)
+    return weights, 1.0 / weights.square().sum(0)
 
 
 def fit_student_mixture(

@@ -97,11 +97,15 @@ class Broadening:
             parts["wider"] = self._narrowed(most - least)
         self._parts = parts
 
-    def __getitem__(self, index: int) -> "Broadening":
-        """That of one item of the batch, for any number of spectra ``(row, wave)``."""
-        one = copy.copy(self)
-        one._parts = {name: part[index, None] for name, part in self._parts.items()}
-        return one
+    def unbind(self) -> "list[Broadening]":
+        """Those of the items of the batch, for any number of spectra ``(row, wave)`` each."""
+        items = zip(*(part[:, None].unbind(0) for part in self._parts.values()), strict=True)
+        found = []
+        for parts in items:
+            one = copy.copy(self)
+            one._parts = dict(zip(self._parts, parts, strict=True))
+            found.append(one)
+        return found
 
     def __call__(self, spectrum: Tensor, variance_km2_s2: Tensor) -> Tensor:
         """Broadened and moved spectra, ``(*batch, wave)``.

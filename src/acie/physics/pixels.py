@@ -64,6 +64,7 @@ class PixelWindow(nn.Module):
         self.register_buffer("prefilter", spline_prefilter(frequency), persistent=False)
         ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(_TAPER) + 0.5) / _TAPER)
         self.register_buffer("_ramp", ramp, persistent=False)
+        self.register_buffer("_ramp_back", ramp.flip(0), persistent=False)
         grid = REST_WAVELENGTH[0] * torch.exp(
             REST_STEP * (self.first + torch.arange(_SIZE, dtype=torch.float64))
         )
@@ -92,22 +93,25 @@ class PixelWindow(nn.Module):
 
     def taper(self, window: Tensor) -> Tensor:
         """The window with both ends brought to zero, in place, ``(*batch, window)``."""
-        ramp = self._ramp.to(window.dtype)
-        window[..., :_TAPER] *= ramp
-        window[..., -_TAPER:] *= ramp.flip(0)
+        window[..., :_TAPER].mul_(self._ramp)
+        window[..., -_TAPER:].mul_(self._ramp_back)
         return window
 
-    def sample(self, coefficients: Tensor) -> Tensor:
+    def sample(self, coefficients: Tensor, out: Tensor | None = None) -> Tensor:
         """Means over the instrument's pixels, ``(*batch, window)`` to ``(*batch, wave)``.
 
         Arguments:
             coefficients: Of the spline: values that were multiplied with ``prefilter`` in Fourier
                 space.
+            out: Where to write, ``(row, wave)``, if there is one batch axis.
         """
         matrices = self._matrices.to(coefficients.dtype)
         parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, self._columns)
         parts = parts.unflatten(-1, matrices.shape[:2]).transpose(0, 1)
         pixels = torch.bmm(parts, matrices).transpose(0, 1)
+        if out is not None:
+            out.view(pixels.shape).copy_(pixels)
+            return out
         return pixels.reshape(*coefficients.shape[:-1], -1)
 
     def taps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,14 +68,11 @@ class DustScreen(nn.Module):
         blocks = slice(first, -(-(stop + self._before) // _BLOCK))
         tables = (self._log_curve[blocks].flatten(), self._log_wave[blocks].flatten())
         depth = dust_depth(a_v, slope, *tables)
+        points = torch.stack([depth, BIRTH_CLOUD_RATIO * depth]).exp()
+        passed = (points.unflatten(-1, (-1, _POINTS)) @ self._fill.to(depth.dtype)).flatten(-2)
         offset = start + self._before - first * _BLOCK
-        fill = self._fill.to(depth.dtype)
-
-        def filled(depth: Tensor) -> Tensor:
-            points = depth.exp().unflatten(-1, (-1, _POINTS))
-            return (points @ fill).flatten(-2)[..., offset : offset + stop - start]
-
-        return filled(depth), filled(BIRTH_CLOUD_RATIO * depth)
+        old, young = passed[..., offset : offset + stop - start]
+        return old, young
 
 
 def _lagrange(point: Tensor) -> Tensor:

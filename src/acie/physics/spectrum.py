@@ -266,12 +266,16 @@ class StellarPopulationModel(nn.Module):
             dtype=self.light_basis.dtype,
         )  # fmt: skip
         return [
-            Sightline(slice(start, start + window.size), broadening[galaxy])
-            for galaxy, start in enumerate(first.tolist())
+            Sightline(slice(start, start + window.size), own)
+            for start, own in zip(first.tolist(), broadening.unbind(), strict=True)
         ]
 
     def observe(
-        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], sightline: Sightline
+        self,
+        light: tuple[Tensor, Tensor],
+        state: dict[str, Tensor],
+        sightline: Sightline,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Spectra of states of one galaxy, ``(row,)``, from the coefficients of their light.
 
@@ -279,6 +283,7 @@ class StellarPopulationModel(nn.Module):
             light: From :meth:`coefficients`, ``(row, old)`` and ``(row, young)``.
             state: ``dust_av``, ``dust_slope``, ``velocity_dispersion``.
             sightline: Of the galaxy.
+            out: Where to write, ``(row, wave)``.
 
         Returns:
             As of :meth:`forward`, ``(row, wave)``.
@@ -290,7 +295,9 @@ class StellarPopulationModel(nn.Module):
             flux = self._attenuated(light[0][rows], light[1][rows], chunk, sightline.pixels)
             variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
             moved = sightline.broadening(self.window.taper(flux), variance)
-            parts.append(self.window.sample(moved))
+            parts.append(self.window.sample(moved, None if out is None else out[rows]))
+        if out is not None:
+            return out
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _anywhere(

@@ -8,6 +8,7 @@ pixel, after the broadening: its curve hardly changes over the width of a line.
 
 __all__ = ["SubsetModel"]
 
+import functools
 import math
 
 import torch
@@ -62,12 +63,13 @@ class SubsetModel:
         dispersion = torch.exp(self._middle[:, None] + self._half[:, None] * self._nodes)
         basis = physics.light_basis.T
 
+        rows = _Rows(physics, redshift, excess_km2_s2.double(), dispersion, pixels)
+
         def table_of(galaxy: int) -> Tensor:
-            one = (redshift[galaxy], excess_km2_s2[galaxy].double(), dispersion[galaxy])
-            first, rows = _rows(physics, *one, pixels[galaxy])
-            columns = first[:, None] + torch.arange(rows.shape[-1])
+            first, own = rows[galaxy]
+            columns = first[:, None] + torch.arange(own.shape[-1])
             # (pixel, node, reach) by (pixel, reach, template), to (template, node, pixel).
-            return (rows.to(basis.dtype) @ basis[columns]).permute(2, 1, 0)
+            return (own.to(basis.dtype) @ basis[columns]).permute(2, 1, 0)
 
         table = torch.stack(spread(table_of, range(len(redshift)))).flatten(2)
         self._old, self._young = table.split(
@@ -107,47 +109,90 @@ class SubsetModel:
         return weights / weights.sum(-1, keepdim=True)
 
 
-def _rows(
-    physics: StellarPopulationModel,
-    redshift: Tensor,
-    excess: Tensor,
-    dispersion: Tensor,
-    pixels: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """First rest pixel of each row, ``(pixel,)``, and the rows, ``(pixel, node, reach)``.
+class _Rows:
+    """What every chosen pixel of each galaxy reads of the rest grid.
 
     They hold the same kernels as :func:`broaden_and_shift` and the same means over pixels as
-    :class:`PixelWindow`.
+    :class:`PixelWindow`. All that is small is computed for the batch at once.
+
+    Arguments:
+        physics: See :class:`SubsetModel`, as is all else.
+        redshift: Shape ``(batch,)``.
+        excess: Shape ``(batch, window)``.
+        dispersion: km/s, ``(batch, node)``.
+        pixels: Shape ``(batch, pixel)``.
     """
-    start, shift = physics.window.locate(redshift)
-    index, taps = physics.window.taps(pixels)
-    least, variance = excess.amin(), dispersion.square()
-    narrow, wide = ((variance + end).clamp(min=0.0) for end in (least, excess.amax()))
-    # The mixture of the two widths at every tap, (pixel, node, tap): the spectrum is mixed before
-    # it is sampled, and the resolution of the templates has steps.
-    step = torch.arange(len(taps))
-    above = excess[index[:, None] + step][:, None] + (variance - narrow)[:, None]
-    share = (above / (wide - narrow).clamp(min=1e-3)[:, None]).clamp(0.0, 1.0)
-    reach = math.ceil(_REACH * float(wide.max().sqrt()) / _SCALE) + 2
-    half = min(_FREQUENCIES - 2, max(_LEAST, reach) + _FADE)
-    omega = math.pi / _FREQUENCIES * torch.arange(_FREQUENCIES + 1, dtype=torch.float64)
-    measure = torch.full_like(omega, 1.0 / _FREQUENCIES)
-    measure[0] = measure[-1] = 0.5 / _FREQUENCIES
-    measure = measure * spline_prefilter(omega / (2.0 * math.pi))
 
-    def transfer(width: Tensor) -> Tensor:
-        return torch.exp(-0.5 * (omega / _SCALE).square() * width[:, None]) * measure
+    def __init__(
+        self,
+        physics: StellarPopulationModel,
+        redshift: Tensor,
+        excess: Tensor,
+        dispersion: Tensor,
+        pixels: Tensor,
+    ) -> None:
+        start, shift = physics.window.locate(redshift)
+        index, taps = physics.window.taps(pixels)
+        least, most = excess.aminmax(dim=-1, keepdim=True)
+        variance = dispersion.square()
+        narrow, wide = ((variance + end).clamp(min=0.0) for end in (least, most))
+        # The mixture of the two widths at every tap, (batch, pixel, node, tap): the spectrum is
+        # mixed before it is sampled, and the resolution of the templates has steps.
+        step = torch.arange(len(taps))
+        near = excess.gather(1, (index[..., None] + step).flatten(1)).view(*index.shape, 1, -1)
+        above = near + (variance - narrow)[:, None, :, None]
+        share = (above / (wide - narrow).clamp(min=1e-3)[:, None, :, None]).clamp(0.0, 1.0)
+        taps = taps.double().permute(1, 2, 0)[:, :, None, None]
+        # (batch, pixel * node * width, tap): one product per galaxy.
+        self._weights = (taps * torch.stack([1.0 - share, share], -2)).flatten(1, 3)
+        omega, measure, *self._turn = _frequencies()
+        width = torch.stack([narrow, wide], -1)[..., None]
+        self._kernels = torch.exp(-0.5 * (omega / _SCALE).square() * width) * measure
+        # The taps sit at index, index + 1, ...; a row is centred on the middle one.
+        place = (step.double() - MIDDLE - shift.double()[:, None])[..., None] * omega
+        self._waves = place.cos(), place.sin()
+        reach = _REACH * wide.amax(-1).sqrt() / _SCALE
+        self._half = [
+            min(_FREQUENCIES - 2, max(_LEAST, math.ceil(own) + 2) + _FADE)
+            for own in reach.tolist()
+        ]
+        self._middle = start[:, None] + index + MIDDLE
 
-    kernels = torch.stack([transfer(narrow), transfer(wide)], -2)
-    weights = taps.double().T[:, None, None] * torch.stack([1.0 - share, share], -2)
-    # The taps sit at index, index + 1, ...; a row starts ``half`` before the middle one.
-    place = step.double()[:, None] + (half - MIDDLE - shift.double())
-    cosine, sine = (
-        ((weights @ wave(place * omega)) * kernels).sum(-2) for wave in (torch.cos, torch.sin)
-    )
-    turn = torch.arange(2 * half + 1, dtype=torch.float64)[:, None] * omega
-    rows = cosine @ turn.cos().T + sine @ turn.sin().T
-    distance = torch.arange(-half, half + 1, dtype=torch.float64).abs() - (half - _FADE)
-    fade = (0.5 * math.pi * (distance / _FADE).clamp(min=0.0)).cos().square()
-    rows = rows * fade
-    return start + index + MIDDLE - half, rows
+    def __getitem__(self, galaxy: int) -> tuple[Tensor, Tensor]:
+        """First rest pixel of each row, ``(pixel,)``, and the rows, ``(pixel, node, reach)``."""
+        half, weights, kernels = self._half[galaxy], self._weights[galaxy], self._kernels[galaxy]
+        middle = self._middle[galaxy]
+        cosine, sine = (
+            ((weights @ wave[galaxy]).view(len(middle), *kernels.shape) * kernels).sum(-2)
+            for wave in self._waves
+        )
+        of_cosine, of_sine = (
+            turn[:, _FREQUENCIES - half : _FREQUENCIES + half + 1] for turn in self._turn
+        )
+        return middle - half, torch.addmm(
+            cosine.flatten(0, 1) @ of_cosine, sine.flatten(0, 1), of_sine
+        ).view(*cosine.shape[:2], -1) * _fade(half)
+
+
+@functools.cache
+def _frequencies() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Angular frequencies, their measure, cosines and sines ``(frequency, place)``.
+
+    Places are pixels from the centre, to either side.
+    """
+    with torch.inference_mode(False):
+        omega = math.pi / _FREQUENCIES * torch.arange(_FREQUENCIES + 1, dtype=torch.float64)
+        measure = torch.full_like(omega, 1.0 / _FREQUENCIES)
+        measure[0] = measure[-1] = 0.5 / _FREQUENCIES
+        measure = measure * spline_prefilter(omega / (2.0 * math.pi))
+        place = torch.arange(-_FREQUENCIES, _FREQUENCIES + 1, dtype=torch.float64)
+        turn = omega[:, None] * place
+        return omega, measure, turn.cos(), turn.sin()
+
+
+@functools.cache
+def _fade(half: int) -> Tensor:
+    """What brings a row to zero at its ends, ``(reach,)``."""
+    with torch.inference_mode(False):
+        distance = torch.arange(-half, half + 1, dtype=torch.float64).abs() - (half - _FADE)
+        return (0.5 * math.pi * (distance / _FADE).clamp(min=0.0)).cos().square()

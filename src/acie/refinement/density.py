@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acie.distinct import DistinctDraws, Part
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import Observation
 from acie.physics import OBSERVED, StellarPopulationModel
@@ -84,24 +85,22 @@ class GalaxyPrior:
 
 @dataclass(frozen=True)
 class Settled:
-    """Exact spectra of the distinct draws of each galaxy, and where each draw is among them.
+    """Exact spectra of the distinct draws, and where each draw is among them.
 
     Arguments:
-        distinct: One tensor ``(distinct, wave)`` per galaxy.
-        values: Their log likelihoods, one tensor ``(distinct,)`` per galaxy.
+        distinct: Shape ``(distinct, wave)``, galaxy by galaxy.
+        values: Their log likelihoods, ``(distinct,)``.
         place: Shape ``(sample, batch)``.
     """
 
-    distinct: list[Tensor]
-    values: list[Tensor]
+    distinct: Tensor
+    values: Tensor
     place: Tensor
 
     @property
     def log_likelihood(self) -> Tensor:
         """Shape ``(sample, batch)``."""
-        return torch.stack(
-            [own[self.place[:, galaxy]] for galaxy, own in enumerate(self.values)], 1
-        )
+        return self.values[self.place]
 
     def spectra(self, chosen: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         """Spectra of the draws, or of those ``chosen`` ``(sample, batch)`` of them.
@@ -110,11 +109,13 @@ class Settled:
             chosen: Which draws.
             out: Where to write, ``(sample, batch, wave)``: memory is what copies wait for.
         """
+        if chosen is None and out is None and len(self.distinct) == self.place.numel():
+            return self.distinct.view(*self.place.T.shape, -1).transpose(0, 1)
         place = self.place if chosen is None else self.place.gather(0, chosen)
         if out is None:
-            out = torch.empty((*place.shape, self.distinct[0].shape[-1]))
-        for galaxy, own in enumerate(self.distinct):
-            out[:, galaxy] = own[place[:, galaxy]]
+            out = torch.empty((*place.shape, self.distinct.shape[-1]))
+        for row, index in zip(out, place, strict=True):
+            torch.index_select(self.distinct, 0, index, out=row)
         return out
 
 
@@ -139,8 +140,8 @@ class ExactSpectra:
         self,
         states: dict[str, Tensor],
         index: Tensor | None = None,
-        known: "Settled | None" = None,
-    ) -> "Settled":
+        known: Settled | None = None,
+    ) -> Settled:
         """Spectra and log likelihood of states.
 
         Arguments:
@@ -148,37 +149,42 @@ class ExactSpectra:
             index: Which draw each state is, ascending: those that are the same are computed once.
             known: What the first of all draws have, which is not computed again.
         """
-        states = {name: states[name] for name in CAUSES}
         new = torch.ones(states["redshift"].shape, dtype=torch.bool)
         if index is not None:
             new[1:] = index[1:] != index[:-1]
+        draws = DistinctDraws(new)
+        spectra = torch.empty((len(draws), self.likelihood.flux.shape[-1]))
+        values = torch.empty(len(draws), dtype=torch.float64)
+        rest = torch.arange(len(draws))
+        if index is not None and known is not None:
+            drawn = index[draws.sample, draws.galaxy]
+            # Of one galaxy, those that are known come first.
+            old = drawn < len(known.place)
+            place = known.place[drawn[old], draws.galaxy[old]]
+            spectra[old], values[old] = known.distinct[place], known.values[place]
+            rest = rest[~old]
+        if len(rest):
+            values[rest] = self._compute(states, draws, rest, spectra)
+        return Settled(spectra, values, draws.place)
+
+    def _compute(
+        self, states: dict[str, Tensor], draws: DistinctDraws, chosen: Tensor, out: Tensor
+    ) -> Tensor:
+        """Log likelihood of some distinct draws, whose spectra are written to ``out``."""
+        states = draws.take(states, CAUSES, chosen)
         light = self._physics.coefficients(states)
 
         # Few rows at a time: their spectra are still in the cache when they are compared.
-        def work(part: tuple[int, Tensor]) -> tuple[Tensor, Tensor]:
-            galaxy, rows = part
-            own = tuple(piece[rows, galaxy] for piece in light)
-            state = {name: states[name][rows, galaxy] for name in OBSERVED}
-            found = self._physics.observe(own, state, self._sightlines[galaxy])
-            return found, self.likelihood[galaxy](found[:, None])[:, 0]
+        def work(part: Part) -> tuple[Tensor, ...]:
+            found = out[part.place]
+            own = {name: states[name][part.rows] for name in OBSERVED}
+            of_part = tuple(piece[part.rows] for piece in light)
+            self._physics.observe(of_part, own, self._sightlines[part.galaxy], found)
+            return self.likelihood[part.galaxy].sums(found[:, None])
 
-        galaxies = range(new.shape[1])
-        rows = [torch.nonzero(new[:, galaxy])[:, 0] for galaxy in galaxies]
-        pieces: list[list[tuple[Tensor, Tensor]]] = [[] for _ in galaxies]
-        if known is not None:
-            for galaxy in galaxies:
-                drawn = index[rows[galaxy], galaxy]
-                old = known.place[drawn[drawn < len(known.place)], galaxy]
-                pieces[galaxy].append((known.distinct[galaxy][old], known.values[galaxy][old]))
-                rows[galaxy] = rows[galaxy][len(old) :]
-        split = [(galaxy, part) for galaxy in galaxies for part in rows[galaxy].split(_ROWS)]
-        parts = [(galaxy, part) for galaxy, part in split if len(part)]
-        for (galaxy, _), found in zip(parts, spread(work, parts), strict=True):
-            pieces[galaxy].append(found)
-        spectra, values = zip(
-            *(map(torch.cat, zip(*own, strict=True)) for own in pieces), strict=True
-        )
-        return Settled(list(spectra), list(values), new.cumsum(0) - 1)
+        sums = zip(*spread(work, draws.parts(_ROWS, chosen)), strict=True)
+        joined = (torch.cat(parts)[:, 0] for parts in sums)
+        return self.likelihood.marginal(*joined, draws.galaxy[chosen])
 
     def reduced(
         self, states: dict[str, Tensor], spectra: Tensor, log_weights: Tensor

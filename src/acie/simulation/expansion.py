@@ -20,6 +20,9 @@ from acie.threads import spread
 
 #: Chebyshev terms of the change of the weights.
 _TERMS = 3
+#: Pixels over which the polynomials are replaced by their mean in the quadratic forms. They have
+#: degrees up to eight over 6000 pixels, and the calibration that multiplies them is small.
+_BLOCK = 12
 
 
 class ReducedExpansion:
@@ -47,17 +50,21 @@ class ReducedExpansion:
         polynomials = likelihood.noise.polynomials(self._terms[2])
         weight, self._damping = likelihood.weight(centre)
         residual = likelihood.flux - centre
+        flat = polynomials.unflatten(1, (-1, _BLOCK)).mean(-1)
 
         def sums_of(galaxy: int) -> tuple[Tensor, ...]:
             w, f, r, phi = weight[galaxy], centre[galaxy], residual[galaxy], basis[galaxy]
             weighted = w * polynomials
-            products = (weighted[:, None] * phi).flatten(0, 1) @ phi.T
+            # The products of the components, in blocks of pixels over which a polynomial is flat.
+            left = (w * phi).unflatten(1, (-1, _BLOCK)).transpose(0, 1)
+            products = torch.bmm(left, phi.unflatten(1, (-1, _BLOCK)).permute(1, 2, 0))
+            products = (flat @ products.flatten(1)).unflatten(1, (len(phi), -1))
             return (
                 torch.stack([r * r, f * r, f * f]).double() @ weighted.T.double(),
                 (phi * r) @ weighted.T,
                 (phi * f) @ weighted.T,
                 # (component, polynomial * component): one product gives all quadratic forms.
-                products.unflatten(0, (-1, len(phi))).transpose(0, 1).flatten(1),
+                products.transpose(0, 1).flatten(1),
             )
 
         self._constant, self._of_residual, self._of_centre, self._square = map(

@@ -124,19 +124,25 @@ class SpectrumLikelihood:
         Returns:
             Shape ``(sample, batch)``, double precision.
         """
+        return self.marginal(*self.sums(model))
+
+    def sums(self, model: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Sums over the pixels of spectra ``(sample, batch, wave)``: see :meth:`marginal`."""
         weight, log_damping = self.weight(model)
         residual = self.flux - model
         weighted = weight * residual
         # The template error bounds w f^2, so these sums keep their digits in single precision
         # however bright the model is.
-        return self.marginal(
-            (weighted * residual).sum(-1).double(),
-            log_damping,
-            *self._sums(model, weight, weighted),
-        )
+        chi2 = (weighted * residual).sum(-1).double()
+        return chi2, log_damping, *self._sums(model, weight, weighted)
 
     def marginal(
-        self, chi2: Tensor, log_damping: Tensor, projected: Tensor, squares: Tensor
+        self,
+        chi2: Tensor,
+        log_damping: Tensor,
+        projected: Tensor,
+        squares: Tensor,
+        galaxy: Tensor | slice = slice(None),
     ) -> Tensor:
         r"""Log likelihood from its sums over the pixels, calibration and scale marginalised.
 
@@ -145,6 +151,7 @@ class SpectrumLikelihood:
             log_damping: Minus :math:`\sum \log w` up to a constant, ``(*, batch)``.
             projected: :math:`\sum T_i w f r`, ``(*, batch, term)``.
             squares: :math:`\sum T_k w f^2`, ``(*, batch, 2 term - 1)``.
+            galaxy: Which galaxies the last axis of ``chi2`` stands for; all, when left out.
         """
         # An expansion far from its centre may ask for a matrix that is not positive: impossible.
         factor, wrong = torch.linalg.cholesky_ex(self._gram(squares))
@@ -152,8 +159,9 @@ class SpectrumLikelihood:
         chi2 = (chi2 - half.square().sum(-1)).clamp(min=0.0)
         log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + log_damping
         dof = self.noise.scale_dof
-        log_likelihood = -0.5 * (dof + self.count) * torch.log(dof + chi2) - 0.5 * log_det
-        return (self._power * log_likelihood).masked_fill(wrong > 0, -math.inf)
+        count, power = self.count[galaxy], self._power[galaxy]
+        log_likelihood = -0.5 * (dof + count) * torch.log(dof + chi2) - 0.5 * log_det
+        return (power * log_likelihood).masked_fill(wrong > 0, -math.inf)
 
     def calibrated(
         self, chi2: Tensor, projected: Tensor, squares: Tensor, design: Tensor
