@@ -213,8 +213,10 @@ class StellarPopulationModel(nn.Module):
         Returns:
             Shape ``(*batch, window)``; outside the instrument's range the end value is repeated.
         """
-        own = template_sigma_km_s(self.window.wavelength / (1.0 + redshift.double()[..., None]))
-        return self.window.at_pixels(lsf_km_s).double() ** 2 - own**2
+        # Both at the pixels of the instrument: a step of the templates' resolution must not fall
+        # between a pixel of the window and the nearest one of the instrument.
+        own = template_sigma_km_s(self.window.instrument / (1.0 + redshift.double()[..., None]))
+        return self.window.at_pixels(lsf_km_s.double() ** 2 - own**2)
 
     def forward(
         self,
