@@ -11,9 +11,11 @@ sum of eight of its coefficients; the coefficients are the values of the window 
 transfer function, which goes with the broadening.
 """
 
-__all__ = ["MIDDLE", "PixelWindow", "spline_prefilter"]
+__all__ = ["MIDDLE", "PixelSampler", "PixelWindow", "spline_prefilter", "widened"]
 
+import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from acie.errors import OutsideSupport
 from acie.observation import WAVELENGTH
 from acie.physics.templates import REST_SIZE, REST_STEP, REST_WAVELENGTH
+from acie.units import LIGHT_KM_S
 
 #: Pixels of the window: the instrument's range takes 5314, and the length suits the FFT.
 _SIZE = 5632
@@ -38,6 +41,10 @@ _BLOCK = 24
 #: Pixels over which the window falls to zero at both ends, so that it can be taken as periodic.
 #: The 63 that are left to the instrument's range are 4 sigma at 800 km/s.
 _TAPER = 96
+#: Filters that broaden at a pixel: half their length in standard deviations, at least and at most
+#: in pixels; the frequencies at which they are fitted, and the width of the sharpest templates.
+_REACH, _LEAST_REACH, _WIDEST = 4.2, 8, 24.0
+_FREQUENCIES, _SHARPEST = 48, 0.66
 
 
 class PixelWindow(nn.Module):
@@ -56,9 +63,7 @@ class PixelWindow(nn.Module):
         self.register_buffer("instrument", instrument, persistent=False)
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
-        columns, matrices = _blocks(index, self._weights)
-        self.register_buffer("_columns", columns, persistent=False)
-        self.register_buffer("_matrices", matrices, persistent=False)
+        self._plain = _sampler(index, self._weights)
         # One over the transfer of the spline's samples: makes coefficients of values.
         frequency = torch.arange(_SIZE // 2 + 1, dtype=torch.float64) / _SIZE
         self.register_buffer("prefilter", spline_prefilter(frequency), persistent=False)
@@ -105,14 +110,16 @@ class PixelWindow(nn.Module):
                 space.
             out: Where to write, ``(row, wave)``, if there is one batch axis.
         """
-        matrices = self._matrices.to(coefficients.dtype)
-        parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, self._columns)
-        parts = parts.unflatten(-1, matrices.shape[:2]).transpose(0, 1)
-        pixels = torch.bmm(parts, matrices).transpose(0, 1)
-        if out is not None:
-            out.view(pixels.shape).copy_(pixels)
-            return out
-        return pixels.reshape(*coefficients.shape[:-1], -1)
+        return self._plain(coefficients, out)
+
+    def sampler(self, variance_km2_s2: Tensor) -> "PixelSampler":
+        """:meth:`sample` that first broadens, by another width at every pixel.
+
+        Arguments:
+            variance_km2_s2: At the instrument's pixels, at least 0, shape ``(wave,)``.
+        """
+        half, weights = widened(self._weights, variance_km2_s2)
+        return _sampler(self._index - half, weights)
 
     def taps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Where :meth:`sample` reads: first window pixel and weights of the taps.
@@ -177,21 +184,82 @@ def _pixel_taps(centre: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.stack([0.5 * (weight[:, None] * tap).sum(0) for tap in taps])
 
 
-def _blocks(index: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class PixelSampler:
     """The taps of neighbouring pixels as one matrix: eight gathers for each are slower.
 
     Arguments:
-        index: First window pixel of each pixel's taps, shape ``(pixel,)``.
-        weights: Shape ``(tap, pixel)``.
+        columns: Window pixels that the blocks read, ``(block * reach,)``.
+        matrices: What makes pixels of them, ``(block, reach, pixel of the block)``.
+    """
+
+    columns: Tensor
+    matrices: Tensor
+
+    def __call__(self, coefficients: Tensor, out: Tensor | None = None) -> Tensor:
+        """See :meth:`PixelWindow.sample`."""
+        matrices = self.matrices.to(coefficients.dtype)
+        parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, self.columns)
+        parts = parts.unflatten(-1, matrices.shape[:2]).transpose(0, 1)
+        pixels = torch.bmm(parts, matrices).transpose(0, 1)
+        if out is not None:
+            out.view(pixels.shape).copy_(pixels)
+            return out
+        return pixels.reshape(*coefficients.shape[:-1], -1)
+
+
+def _sampler(index: Tensor, weights: Tensor) -> PixelSampler:
+    """Of the first window pixel of each pixel's taps, ``(pixel,)``, and ``(tap, pixel)``."""
+    taps = len(weights)
+    index, weights = index.view(-1, _BLOCK), weights.view(taps, -1, _BLOCK)
+    start = index[:, :1]
+    reach = int((index - start).max()) + taps
+    matrices = weights.new_zeros(len(index), reach, _BLOCK)
+    for tap in range(taps):
+        matrices.scatter_(1, (index - start + tap)[:, None], weights[tap][:, None])
+    return PixelSampler((start + torch.arange(reach)).flatten(), matrices)
+
+
+def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
+    """Taps of pixels that read a spectrum broadened by a Gaussian of their own.
+
+    The Gaussian becomes a symmetric filter of few coefficients. They are fitted to its transform,
+    with weights that fall as the power of the sharpest templates does (0.66 pixels, the width of
+    the theoretical libraries at 3540 angstrom): what they get wrong there is below 1e-3 of the
+    peak of a line that nothing else broadens.
+
+    Arguments:
+        taps: Shape ``(tap, *pixel)``.
+        variance_km2_s2: At least 0, shape ``(*pixel,)``.
 
     Returns:
-        Window pixels that the blocks read, ``(block * reach,)``, and what makes pixels of them,
-        ``(block, reach, pixel of the block)``.
+        How many taps are new on either side, and all of them, ``(tap, *pixel)``.
     """
-    index, weights = index.view(-1, _BLOCK), weights.view(_TAPS, -1, _BLOCK)
-    start = index[:, :1]
-    reach = int((index - start).max()) + _TAPS
-    matrices = weights.new_zeros(len(index), reach, _BLOCK)
-    for tap in range(_TAPS):
-        matrices.scatter_(1, (index - start + tap)[:, None], weights[tap][:, None])
-    return (start + torch.arange(reach)).flatten(), matrices
+    grid_km_s = LIGHT_KM_S * REST_STEP
+    variance = (variance_km2_s2 / grid_km_s**2).clamp(max=_WIDEST**2)
+    half = max(_LEAST_REACH, math.ceil(_REACH * float(variance.max()) ** 0.5))
+    exponent, fit = (part.to(taps.dtype) for part in _gaussian_filter(half))
+    transfer = torch.exp2(variance.to(taps.dtype)[..., None] * exponent)
+    gaussian = (transfer @ fit).movedim(-1, 0)
+    found = taps.new_zeros(len(taps) + 2 * half, *variance.shape)
+    for first, weight in enumerate(taps.expand(len(taps), *variance.shape)):
+        found[first : first + 2 * half + 1].addcmul_(gaussian, weight)
+    return half, found
+
+
+@functools.cache
+def _gaussian_filter(half: int) -> tuple[Tensor, Tensor]:
+    """What makes coefficients of a variance, at some frequencies.
+
+    Returns:
+        Factors of the variance in an exponent of 2, which give the transfer, ``(frequency,)``; and
+        from the transfer to the coefficients, ``(frequency, 2 half + 1)``.
+    """
+    with torch.inference_mode(False):
+        omega = math.pi * torch.arange(_FREQUENCIES + 1, dtype=torch.float64) / _FREQUENCIES
+        weight = torch.exp(-0.5 * (_SHARPEST * omega).square()) + 1e-4
+        cosines = torch.cos(omega[:, None] * torch.arange(half + 1))
+        cosines[:, 1:] *= 2.0
+        fit = torch.linalg.pinv(weight[:, None] * cosines) * weight
+        both = torch.cat([fit.flip(0), fit[1:]])
+        return -0.5 / math.log(2.0) * omega.square(), both.T.contiguous()

@@ -5,7 +5,7 @@ and sampled at the pixels of the instrument. Everything is differentiable torch;
 ``(*batch, wave)``.
 """
 
-__all__ = ["OBSERVED", "ReadOuts", "Sightline", "StellarPopulationModel"]
+__all__ = ["OBSERVED", "ReadOuts", "StellarPopulationModel"]
 
 import math
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from acie.physics.kinematics import Broadening, broaden_and_shift
 from acie.physics.pixels import PixelWindow
 from acie.physics.screen import DustScreen
 from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
+from acie.physics.sightline import Sightline
 from acie.physics.ssp import AGE_EDGES_YR
 from acie.physics.templates import (
     REST_SIZE,
@@ -36,19 +37,6 @@ from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLI
 _CHUNK = 128
 #: What a spectrum depends on besides the coefficients of its light and its sightline.
 OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion")
-
-
-@dataclass(frozen=True)
-class Sightline:
-    """What all spectra of one galaxy share.
-
-    Arguments:
-        pixels: Where the observed window lies on the rest grid.
-        broadening: Shift by a fraction of a pixel, and resolution.
-    """
-
-    pixels: slice
-    broadening: Broadening
 
 
 @dataclass(frozen=True)
@@ -201,7 +189,7 @@ class StellarPopulationModel(nn.Module):
         return mass * (scale / distance_cm) / (1.0 + redshift)
 
     def lsf_excess(self, redshift: Tensor, lsf_km_s: Tensor) -> Tensor:
-        """Variance of instrument minus templates on the observed window, km^2/s^2.
+        """Variance of instrument minus templates at the instrument's pixels, km^2/s^2.
 
         The width of the pixels of 1 angstrom is in neither: the mean over them is taken exactly.
 
@@ -211,12 +199,10 @@ class StellarPopulationModel(nn.Module):
                 :class:`acie.observation.Observation`, shape ``(*batch, wave)``.
 
         Returns:
-            Shape ``(*batch, window)``; outside the instrument's range the end value is repeated.
+            Shape ``(*batch, wave)``.
         """
-        # Both at the pixels of the instrument: a step of the templates' resolution must not fall
-        # between a pixel of the window and the nearest one of the instrument.
         own = template_sigma_km_s(self.window.instrument / (1.0 + redshift.double()[..., None]))
-        return self.window.at_pixels(lsf_km_s.double() ** 2 - own**2)
+        return lsf_km_s.double() ** 2 - own**2
 
     def forward(
         self,
@@ -228,7 +214,7 @@ class StellarPopulationModel(nn.Module):
         Arguments:
             state: See the class; tensors broadcast to ``(*batch,)``.
             excess_km2_s2: From :meth:`lsf_excess`, of the last axes of the batch: broadcastable
-                to ``(*batch, window)``; left out, the instrument is taken to have the templates'
+                to ``(*batch, wave)``; left out, the instrument is taken to have the templates'
                 resolution.
 
         Returns:
@@ -259,18 +245,16 @@ class StellarPopulationModel(nn.Module):
 
         Arguments:
             redshift: Shape ``(batch,)``.
-            excess_km2_s2: From :meth:`lsf_excess`, ``(batch, window)``.
+            excess_km2_s2: From :meth:`lsf_excess`, ``(batch, wave)``.
         """
         window = self.window
         first, shift = window.locate(redshift)
         broadening = Broadening(
-            window.size, shift, REST_STEP, excess_km2_s2, window.prefilter,
-            dtype=self.light_basis.dtype,
-        )  # fmt: skip
-        return [
-            Sightline(slice(start, start + window.size), own)
-            for start, own in zip(first.tolist(), broadening.unbind(), strict=True)
-        ]
+            window.size, shift, REST_STEP, window.prefilter, dtype=self.light_basis.dtype
+        )
+        excess = [None] * len(redshift) if excess_km2_s2 is None else excess_km2_s2
+        parts = zip(first.tolist(), broadening.unbind(), excess, strict=True)
+        return [Sightline(window, *part) for part in parts]
 
     def observe(
         self,
@@ -296,8 +280,7 @@ class StellarPopulationModel(nn.Module):
             chunk = {name: state[name][rows] for name in OBSERVED}
             flux = self._attenuated(light[0][rows], light[1][rows], chunk, sightline.pixels)
             variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
-            moved = sightline.broadening(self.window.taper(flux), variance)
-            parts.append(self.window.sample(moved, None if out is None else out[rows]))
+            parts.append(sightline(flux, variance, None if out is None else out[rows]))
         if out is not None:
             return out
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -320,7 +303,7 @@ class StellarPopulationModel(nn.Module):
             columns = torch.arange(window.size, device=first.device) - begin
             flux = flux.gather(-1, first[rows, None] + columns)
             variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
-            own = None if excess is None else excess[rows].to(flux.dtype)
+            own = None if excess is None else window.at_pixels(excess[rows])
             moved = broaden_and_shift(
                 window.taper(flux), variance, shift[rows], REST_STEP, own, window.prefilter
             )

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
-from acie.physics.pixels import MIDDLE, spline_prefilter
+from acie.physics.pixels import MIDDLE, spline_prefilter, widened
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import REST_STEP
 from acie.threads import spread
@@ -39,7 +39,7 @@ class SubsetModel:
     Arguments:
         physics: The forward model.
         redshift: Shape ``(batch,)``.
-        excess_km2_s2: From :meth:`StellarPopulationModel.lsf_excess`, ``(batch, window)``.
+        excess_km2_s2: From :meth:`StellarPopulationModel.lsf_excess`, ``(batch, wave)``.
         dispersion_km_s: Smallest and largest velocity dispersion of the table, km/s, each of
             shape ``(batch,)``; states beyond are taken at its ends.
         pixels: Indices of the instrument's pixels, shape ``(batch, pixel)``.
@@ -112,13 +112,13 @@ class SubsetModel:
 class _Rows:
     """What every chosen pixel of each galaxy reads of the rest grid.
 
-    They hold the same kernels as :func:`broaden_and_shift` and the same means over pixels as
-    :class:`PixelWindow`. All that is small is computed for the batch at once.
+    They hold the same kernels and the same means over pixels as
+    :class:`acie.physics.sightline.Sightline`. All that is small is computed for the batch at once.
 
     Arguments:
         physics: See :class:`SubsetModel`, as is all else.
         redshift: Shape ``(batch,)``.
-        excess: Shape ``(batch, window)``.
+        excess: Shape ``(batch, wave)``.
         dispersion: km/s, ``(batch, node)``.
         pixels: Shape ``(batch, pixel)``.
     """
@@ -133,28 +133,23 @@ class _Rows:
     ) -> None:
         start, shift = physics.window.locate(redshift)
         index, taps = physics.window.taps(pixels)
-        least, most = excess.aminmax(dim=-1, keepdim=True)
+        # Every node broadens by its own variance with the least excess, and what a pixel needs
+        # beyond that goes into its taps: (batch, pixel * node, tap), one product per galaxy.
         variance = dispersion.square()
-        narrow, wide = ((variance + end).clamp(min=0.0) for end in (least, most))
-        # The mixture of the two widths at every tap, (batch, pixel, node, tap): the spectrum is
-        # mixed before it is sampled, and the resolution of the templates has steps.
-        step = torch.arange(len(taps))
-        near = excess.gather(1, (index[..., None] + step).flatten(1)).view(*index.shape, 1, -1)
-        above = near + (variance - narrow)[:, None, :, None]
-        share = (above / (wide - narrow).clamp(min=1e-3)[:, None, :, None]).clamp(0.0, 1.0)
-        taps = taps.double().permute(1, 2, 0)[:, :, None, None]
-        # (batch, pixel * node * width, tap): one product per galaxy.
-        self._weights = (taps * torch.stack([1.0 - share, share], -2)).flatten(1, 3)
+        base = (variance + excess.amin(-1, keepdim=True)).clamp(min=0.0)
+        total = (variance[:, None] + excess.gather(1, pixels)[..., None]).clamp(min=0.0)
+        half, taps = widened(taps.double()[..., None], total - base[:, None])
+        self._weights = taps.movedim(0, -1).flatten(1, 2)
         omega, measure, *self._turn = _frequencies()
-        width = torch.stack([narrow, wide], -1)[..., None]
-        self._kernels = torch.exp(-0.5 * (omega / _SCALE).square() * width) * measure
-        # The taps sit at index, index + 1, ...; a row is centred on the middle one.
-        place = (step.double() - MIDDLE - shift.double()[:, None])[..., None] * omega
+        self._kernels = torch.exp(-0.5 * (omega / _SCALE).square() * base[..., None]) * measure
+        # The taps sit at index - half, index - half + 1, ...; a row is centred on the middle one.
+        step = torch.arange(self._weights.shape[-1], dtype=torch.float64) - half
+        place = (step - MIDDLE - shift.double()[:, None])[..., None] * omega
         self._waves = place.cos(), place.sin()
-        reach = _REACH * wide.amax(-1).sqrt() / _SCALE
+        widest = (variance + excess.amax(-1, keepdim=True)).clamp(min=0.0).amax(-1)
         self._half = [
             min(_FREQUENCIES - 2, max(_LEAST, math.ceil(own) + 2) + _FADE)
-            for own in reach.tolist()
+            for own in (_REACH * widest.sqrt() / _SCALE).tolist()
         ]
         self._middle = start[:, None] + index + MIDDLE
 
@@ -163,7 +158,7 @@ class _Rows:
         half, weights, kernels = self._half[galaxy], self._weights[galaxy], self._kernels[galaxy]
         middle = self._middle[galaxy]
         cosine, sine = (
-            ((weights @ wave[galaxy]).view(len(middle), *kernels.shape) * kernels).sum(-2)
+            (weights @ wave[galaxy]).view(len(middle), *kernels.shape) * kernels
             for wave in self._waves
         )
         of_cosine, of_sine = (

@@ -34,7 +34,7 @@ class ReducedLikelihood:
         physics: The forward model.
         likelihood: The exact likelihood.
         redshift: Shape ``(batch,)``.
-        excess_km2_s2: From :meth:`StellarPopulationModel.lsf_excess`, ``(batch, window)``.
+        excess_km2_s2: From :meth:`StellarPopulationModel.lsf_excess`, ``(batch, wave)``.
         states: Draws that cover where the posterior may be, each ``(sample, batch)``.
         spectra: Their exact spectra, ``(sample, batch, wave)``.
         log_weights: How plausible each draw is; none is ignored, ``(sample, batch)``.
