@@ -42,9 +42,10 @@ _BLOCK = 24
 #: The 63 that are left to the instrument's range are 4 sigma at 800 km/s.
 _TAPER = 96
 #: Filters that broaden at a pixel: half their length in standard deviations, at least and at most
-#: in pixels; the frequencies at which they are fitted, and the width of the sharpest templates.
+#: in pixels; frequencies at which each coefficient is fitted, and the width of the sharpest
+#: templates.
 _REACH, _LEAST_REACH, _WIDEST = 4.2, 8, 24.0
-_FREQUENCIES, _SHARPEST = 48, 0.66
+_FREQUENCIES, _SHARPEST = 3, 0.66
 
 
 class PixelWindow(nn.Module):
@@ -63,7 +64,8 @@ class PixelWindow(nn.Module):
         self.register_buffer("instrument", instrument, persistent=False)
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
-        self._plain = _sampler(index, self._weights)
+        self._plain = _sampler(*_blocks(index, 0), self._weights)
+        self._layouts: dict[int, tuple[Tensor, Tensor]] = {}
         # One over the transfer of the spline's samples: makes coefficients of values.
         frequency = torch.arange(_SIZE // 2 + 1, dtype=torch.float64) / _SIZE
         self.register_buffer("prefilter", spline_prefilter(frequency), persistent=False)
@@ -119,7 +121,10 @@ class PixelWindow(nn.Module):
             variance_km2_s2: At the instrument's pixels, at least 0, shape ``(wave,)``.
         """
         half, weights = widened(self._weights, variance_km2_s2)
-        return _sampler(self._index - half, weights)
+        if half not in self._layouts:
+            with torch.inference_mode(False):
+                self._layouts[half] = _blocks(self._index, half)
+        return _sampler(*self._layouts[half], weights)
 
     def taps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Where :meth:`sample` reads: first window pixel and weights of the taps.
@@ -208,16 +213,32 @@ class PixelSampler:
         return pixels.reshape(*coefficients.shape[:-1], -1)
 
 
-def _sampler(index: Tensor, weights: Tensor) -> PixelSampler:
-    """Of the first window pixel of each pixel's taps, ``(pixel,)``, and ``(tap, pixel)``."""
-    taps = len(weights)
-    index, weights = index.view(-1, _BLOCK), weights.view(taps, -1, _BLOCK)
+def _blocks(index: Tensor, half: int) -> tuple[Tensor, Tensor]:
+    """Where blocks of neighbouring pixels read the window, and where their taps are in matrices.
+
+    Arguments:
+        index: First window pixel of each pixel's plain taps, shape ``(pixel,)``.
+        half: Taps more on either side.
+
+    Returns:
+        Window pixels, ``(block, reach)``, and places in the flattened matrices,
+        ``(tap * pixel,)``.
+    """
+    taps = _TAPS + 2 * half
+    index = index.view(-1, _BLOCK) - half
     start = index[:, :1]
     reach = int((index - start).max()) + taps
-    matrices = weights.new_zeros(len(index), reach, _BLOCK)
-    for tap in range(taps):
-        matrices.scatter_(1, (index - start + tap)[:, None], weights[tap][:, None])
-    return PixelSampler((start + torch.arange(reach)).flatten(), matrices)
+    row = reach * torch.arange(len(index))[:, None] + index - start
+    place = row * _BLOCK + torch.arange(_BLOCK)
+    places = place.flatten() + _BLOCK * torch.arange(taps)[:, None]
+    return start + torch.arange(reach), places.flatten()
+
+
+def _sampler(columns: Tensor, places: Tensor, weights: Tensor) -> PixelSampler:
+    """Of the layout of :func:`_blocks` and the weights of the taps, ``(tap, pixel)``."""
+    matrices = weights.new_zeros(*columns.shape, _BLOCK)
+    matrices.view(-1).scatter_(0, places, weights.flatten())
+    return PixelSampler(columns.flatten(), matrices)
 
 
 def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
@@ -239,10 +260,10 @@ def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
     variance = (variance_km2_s2 / grid_km_s**2).clamp(max=_WIDEST**2)
     half = max(_LEAST_REACH, math.ceil(_REACH * float(variance.max()) ** 0.5))
     exponent, fit = (part.to(taps.dtype) for part in _gaussian_filter(half))
-    transfer = torch.exp2(variance.to(taps.dtype)[..., None] * exponent)
-    gaussian = (transfer @ fit).movedim(-1, 0)
+    flat = variance.to(taps.dtype).flatten()
+    gaussian = (fit @ torch.exp2(exponent[:, None] * flat)).view(-1, *variance.shape)
     found = taps.new_zeros(len(taps) + 2 * half, *variance.shape)
-    for first, weight in enumerate(taps.expand(len(taps), *variance.shape)):
+    for first, weight in enumerate(taps):
         found[first : first + 2 * half + 1].addcmul_(gaussian, weight)
     return half, found
 
@@ -253,13 +274,14 @@ def _gaussian_filter(half: int) -> tuple[Tensor, Tensor]:
 
     Returns:
         Factors of the variance in an exponent of 2, which give the transfer, ``(frequency,)``; and
-        from the transfer to the coefficients, ``(frequency, 2 half + 1)``.
+        from the transfer to the coefficients, ``(2 half + 1, frequency)``.
     """
     with torch.inference_mode(False):
-        omega = math.pi * torch.arange(_FREQUENCIES + 1, dtype=torch.float64) / _FREQUENCIES
+        count = _FREQUENCIES * half
+        omega = math.pi * torch.arange(count + 1, dtype=torch.float64) / count
         weight = torch.exp(-0.5 * (_SHARPEST * omega).square()) + 1e-4
         cosines = torch.cos(omega[:, None] * torch.arange(half + 1))
         cosines[:, 1:] *= 2.0
         fit = torch.linalg.pinv(weight[:, None] * cosines) * weight
         both = torch.cat([fit.flip(0), fit[1:]])
-        return -0.5 / math.log(2.0) * omega.square(), both.T.contiguous()
+        return -0.5 / math.log(2.0) * omega.square(), both
