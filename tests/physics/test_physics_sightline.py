@@ -45,8 +45,7 @@ def test_every_pixel_has_its_own_resolution(physics, dispersion):
     expected = exact(physics, state, excess)
     one = {name: value[None] for name, value in state.items()}
     peak = float(expected.max())
-    # The filters are fitted to the power of the sharpest templates (measured 1.4e-4); the step of the resolution
-    # is blurred by the pixels next to it, where there is no line.
+    # The filters are fitted to the power of the sharpest templates: measured 1.4e-4.
     assert float((physics(one, excess)[0, 0] - expected).abs().max()) < 5e-4 * peak
     assert float((physics(state, excess)[0] - expected).abs().max()) < 5e-4 * peak
 
