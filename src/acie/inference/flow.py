@@ -173,34 +173,42 @@ class _InverseSpline:
         sizes = sizes.unflatten(-1, (2, bins))
         # Bounded by the line itself, so the exponential needs no maximum taken off first.
         sizes = (sizes / (1.0 + (2.0 * scale) * sizes.abs())).exp()
-        sizes = sizes / sizes.sum(-1, keepdim=True)
-        edges = (2.0 * self._BOUND) * sizes.cumsum(-1) - self._BOUND
-        #: Inner knots of values, then the left knot, size of either axis and slope at each bin.
+        sizes = sizes * (2.0 * self._BOUND / sizes.sum(-1, keepdim=True))
+        edges = sizes.cumsum(-1) - self._BOUND
+        #: Inner knots of values.
         self._inner = edges[..., 1, :-1]
-        left = nn.functional.pad(edges[..., :-1], (1, 0), value=-self._BOUND)
+        left = edges - sizes
         slopes = (slopes / (1.0 + scale * slopes.abs())).exp()
         slopes = nn.functional.pad(slopes, (1, 1), value=1.0)
-        ends = torch.stack([slopes[..., :-1], slopes[..., 1:]], -2)
-        self._table = torch.cat([left, (2.0 * self._BOUND) * sizes, ends], -2)
+        # In a bin, everything is measured in its width, height and mean slope.
+        width, height = sizes.unbind(-2)
+        rise = width / height
+        start, end = slopes[..., :-1] * rise, slopes[..., 1:] * rise
+        bend = start + end - 2.0
+        rest = torch.stack([width, 1.0 / height, start, bend, rise.log()], -2)
+        #: For each bin: left knot of both axes, width, one over height, slope at the left knot
+        #: over the mean one, the bend, and minus the logarithm of the mean slope.
+        self._table = torch.cat([left, rest], -2)
 
     def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse of ``(sample, *)``, and the summed log derivative over the last axis."""
-        index = (value[..., None] > self._inner).sum(-1)
+        # Beyond its ends the spline goes on with a slope of one.
+        inside = value.clamp(-self._BOUND, self._BOUND)
+        index = (inside[..., None] > self._inner).sum(-1)
         table = self._table.expand(*value.shape, *self._table.shape[-2:])
-        found = table.gather(-1, index[..., None, None].expand(*value.shape, 6, 1))[..., 0]
-        x0, y0, width, height, d0, d1 = found.unbind(-1)
-        slope = height / width
-        above, bend = value - y0, d0 + d1 - 2.0 * slope
-        b = height * d0 - above * bend
-        root = (b.square() + 4.0 * slope * above * (height * slope - b)).clamp(min=0.0).sqrt()
-        share = 2.0 * slope * above / (b + root)
-        rest = share * (1.0 - share)
-        denominator = slope + bend * rest
-        derivative = d1 * share.square() + 2.0 * slope * rest + d0 * (1.0 - share).square()
-        ladj = 2.0 * (denominator / slope).log() - derivative.log()
-        inside = value.abs() < self._BOUND
-        ladj = torch.where(inside, ladj, 0.0).sum(-1)
-        return torch.where(inside, x0 + share * width, value), ladj
+        found = table.gather(-1, index[..., None, None].expand(*value.shape, table.shape[-2], 1))
+        x0, y0, width, per_height, start, bend, flat = found[..., 0].unbind(-1)
+        above = (inside - y0) * per_height
+        b = torch.addcmul(start, above, bend, value=-1.0)
+        root = torch.addcmul(
+            torch.sub(b, above, alpha=2.0).square(), above, 1.0 - above, value=4.0
+        )
+        share = 2.0 * above / (b + root.clamp(min=0.0).sqrt())
+        rest = torch.addcmul(share, share, share, value=-1.0)
+        # The mean slope times this over the square of the next is the slope there.
+        slope = torch.addcmul(start, share, torch.addcmul(2.0 - 2.0 * start, share, bend))
+        ladj = ((1.0 + bend * rest).square() / slope).log() + flat
+        return torch.addcmul(x0, share, width) + (value - inside), ladj.sum(-1)
 
 
 class _Whitened:
