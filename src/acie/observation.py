@@ -8,7 +8,8 @@ __all__ = ["WAVELENGTH", "Observation"]
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ WAVELENGTH.setflags(write=False)
 #: Brightness, 1e-17 erg/s/cm2/A, outside of which the unit must be wrong: a millionth of the noise
 #: of an hour at a large telescope, and the brightest star.
 _FAINTEST, _BRIGHTEST = 1e-7, 1e9
+_ARRAYS = ("flux", "ivar", "redshift", "lsf", "quality")
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,15 @@ class Observation:
             names = tuple(self.names[i] for i in chosen) if self.names else ()
         else:
             names = self.names[index] if self.names else ()
-        # What is cut out of a checked observation needs no second check.
-        part = copy.copy(self)
-        for name in ("flux", "ivar", "redshift", "lsf", "quality"):
-            object.__setattr__(part, name, getattr(self, name)[index])
-        object.__setattr__(part, "names", (names,) if isinstance(names, str) else names)
-        return part
+        names = (names,) if isinstance(names, str) else names
+        return self._with(names=names, **{name: getattr(self, name)[index] for name in _ARRAYS})
+
+    def _with(self, **changes: Any) -> "Observation":
+        """Parts or other shapes of what was checked, which need no second check."""
+        other = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(other, name, value)
+        return other
 
     @property
     def wavelength(self) -> np.ndarray:
@@ -152,20 +157,15 @@ class Observation:
         """The same observation with exactly one batch axis."""
         if self.flux.ndim == 2:
             return self
-        shape = (-1, WAVELENGTH.size)
-        return replace(
-            self,
-            flux=self.flux.reshape(shape),
-            ivar=self.ivar.reshape(shape),
-            lsf=self.lsf.reshape(shape),
-            redshift=self.redshift.reshape(-1),
-            quality=self.quality.reshape(-1),
+        axes = self.redshift.ndim
+        parts = {name: getattr(self, name) for name in _ARRAYS}
+        return self._with(
+            **{name: part.reshape(-1, *part.shape[axes:]) for name, part in parts.items()}
         )
 
     def to(self, device: torch.device | str) -> "Observation":
         """The same observation on another device."""
-        names = ("flux", "ivar", "redshift", "lsf", "quality")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        return self._with(**{name: getattr(self, name).to(device) for name in _ARRAYS})
 
     @staticmethod
     def stack(observations: Sequence["Observation"]) -> "Observation":
