@@ -30,6 +30,7 @@ check: install  ## lint
 demo: install  ## answer one question on the bundled example, or on SPECTRUM=FILE
 	$(BIN)/python -m acie.demo $(SPECTRUM)
 
-train: install  ## make the shipped model again, in two steps
+train: install  ## make the shipped model again, in three steps
 	$(BIN)/acie train --config configs/galaxy.yaml
 	$(BIN)/acie train --config configs/galaxy-refine.yaml --out runs/galaxy-v1-refined
+	$(BIN)/acie train --config configs/galaxy-resolution.yaml --out runs/galaxy-v1-resolution
