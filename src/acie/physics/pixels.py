@@ -44,7 +44,7 @@ _TAPER = 96
 #: Filters that broaden at a pixel: half their length in standard deviations, at least and at most
 #: in pixels; frequencies at which each coefficient is fitted, and the width of the sharpest
 #: templates.
-_REACH, _LEAST_REACH, _WIDEST = 4.2, 8, 24.0
+_REACH, _LEAST_REACH, _WIDEST = 3.5, 6, 24.0
 _FREQUENCIES, _SHARPEST = 3, 0.66
 
 

@@ -216,11 +216,12 @@ def _levels(num_samples: int) -> list[_Level]:
     some, many = max(80, num_samples // 2), max(160, 3 * num_samples // 2)
     # Thousands of operations of a few draws each: one round of many costs less than two of few.
     first = RefinementConfig(first=2 * some, rounds=(many,), components=1)
-    more = RefinementConfig(first=3 * some, rounds=(3 * some, 3 * many // 2), components=1)
+    more = RefinementConfig(first=2 * some, rounds=(2 * some, 3 * many // 2), components=1)
+    again = RefinementConfig(first=3 * some, rounds=(3 * some, 3 * many // 2), components=1)
     most = RefinementConfig(first=512, rounds=(256,) * 4 + (384,) * 2, components=2)
     # Each starts from nothing but its anchors, so a second try is another chance, and ten times
     # cheaper than exact spectra throughout.
-    cheap = [_Level(config) for config in (first, more, more)]
+    cheap = [_Level(config) for config in (first, more, again)]
     return [*cheap, _Level(most, exact=True), _Level(most, exact=True)]
 
 
