@@ -70,8 +70,7 @@ def plot_counterfactual(
 
 def counterfactual_band(result: CounterfactualResult, galaxy: int = 0) -> tuple[np.ndarray, ...]:
     """16, 50 and 84 % of the counterfactual spectrum, each ``(wave,)``."""
-    change = result.change[:, galaxy].double()
-    bands = quantiles(change, _LEVELS, result.effective_draws[galaxy])
+    bands = quantiles(result.change[:, galaxy], _LEVELS, result.effective_draws[galaxy])
     flux = result.observation.flux[galaxy].double()
     return tuple((flux + band).numpy() for band in bands)
 

@@ -33,6 +33,7 @@ __all__ = ["effective_draws", "quantiles", "weighted_quantiles"]
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,19 +55,27 @@ def effective_draws(draws: Tensor | Mapping[str, Tensor]) -> Tensor:
     """
     if isinstance(draws, Mapping):
         longest = max(value.shape[0] for value in draws.values())
-        known = [_kish(value) for value in draws.values() if value.shape[0] == longest]
-        return torch.stack(torch.broadcast_tensors(*known)).amax(0)
+        known = [value.double() for value in draws.values() if value.shape[0] == longest]
+        return _kish(torch.stack(torch.broadcast_tensors(*known), -1)).amax(-1)
     return _kish(draws)
 
 
 def _kish(draws: Tensor) -> Tensor:
     count = draws.shape[0]
-    ordered = draws.sort(0).values
+    ordered = _sorted(draws)
     group = torch.zeros(ordered.shape, dtype=torch.long, device=draws.device)
     group[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
     repeats = torch.zeros(ordered.shape, dtype=torch.float64, device=draws.device)
     repeats.scatter_add_(0, group, torch.ones_like(repeats))
     return count**2 / repeats.square().sum(0)
+
+
+def _sorted(draws: Tensor) -> Tensor:
+    """Ascending along the first axis, NaN last."""
+    if draws.requires_grad or draws.device.type != "cpu":
+        return draws.sort(0).values
+    # numpy sorts thousands of short columns in a tenth of the time of torch.
+    return torch.from_numpy(np.sort(draws.numpy(), axis=0))
 
 
 def quantiles(
@@ -96,7 +105,7 @@ def quantiles(
     """
     _check(draws, levels)
     draws = draws if draws.is_floating_point() else draws.double()
-    ordered = draws.sort(0).values
+    ordered = _sorted(draws)
     known = (~ordered.isnan()).sum(0).double()
     size = known if effective is None else known * torch.as_tensor(effective).double() / len(draws)
     # A draw cannot be worth more than one, nor all of them together less.

@@ -25,12 +25,11 @@ def state_summaries(
     posterior = result.abduction.posterior
     effective = posterior.effective_draws[galaxy]
 
+    names = [name for name in variables if name != "redshift"]
+
     def summary(values: dict[str, Tensor]) -> dict[str, dict[str, str | float]]:
-        return {
-            name: {"unit": variable.unit, **summarise(values[name][:, galaxy], effective)}
-            for name, variable in variables.items()
-            if name != "redshift"
-        }
+        found = summarise({name: values[name][:, galaxy] for name in names}, effective)
+        return {name: {"unit": variables[name].unit, **found[name]} for name in names}
 
     return {
         "latent_state": summary(posterior.values),

@@ -9,6 +9,8 @@ __all__ = [
 ]
 
 import enum
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -73,7 +75,7 @@ class PosteriorSamples:
     quality: Tensor
     fit: Tensor
 
-    @property
+    @functools.cached_property
     def effective_draws(self) -> Tensor:
         """What the draws are worth, ``(batch,)``: some are repeated. Intervals depend on it."""
         return effective_draws(self.values)
@@ -183,12 +185,18 @@ class CounterfactualResult:
         return self.values[name] - self.abduction.posterior.values[name]
 
 
-def summarise(samples: Tensor, effective: Tensor | float | None = None) -> dict[str, float]:
-    """Median and central 68 % interval of draws of shape ``(sample,)``.
+def summarise(
+    variables: Mapping[str, Tensor], effective: Tensor | float | None = None
+) -> dict[str, dict[str, float]]:
+    """Median and central 68 % interval of every variable.
 
     Arguments:
-        samples: The draws.
+        variables: Draws of each, ``(sample,)``.
         effective: What they are worth; see :func:`acie.quantiles.quantiles`.
     """
-    low, middle, high = quantiles(samples, (0.16, 0.5, 0.84), effective).tolist()
-    return {"median": middle, "p16": low, "p84": high}
+    stacked = torch.stack([draws.double() for draws in variables.values()], -1)
+    found = quantiles(stacked, (0.16, 0.5, 0.84), effective).T.tolist()
+    return {
+        name: {"median": middle, "p16": low, "p84": high}
+        for name, (low, middle, high) in zip(variables, found, strict=True)
+    }

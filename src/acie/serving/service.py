@@ -28,6 +28,7 @@ from acie.serving.registry import LoadedModel, ModelRegistry
 from acie.serving.request import RequestContext, current_request
 from acie.serving.security import Access
 from acie.serving.settings import InferenceSettings
+from acie.threads import spread
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ def _worlds(
         if len(index) == 1:
             return [error]
         return [a for one in index for a in _worlds(tasks, batch, abduction, [one])]
-    return [_answer(tasks[i], result, place) for place, i in enumerate(index)]
+    return spread(lambda place: _answer(tasks[index[place]], result, place), range(len(index)))
 
 
 def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
