@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "acie"
 
 #: Leaves that everything may import.
-FOUNDATIONS = {"errors", "units", "device", "seeds", "threads", "variables", "quantiles"}
+FOUNDATIONS = {
+    "errors", "units", "device", "seeds", "threads", "variables", "quantiles", "distinct",
+}  # fmt: skip
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars
 #: scm, physics and inference never import one another. "acie" is the package itself (``import
@@ -26,6 +28,7 @@ LAYERS = {
     "device": set(),
     "seeds": set(),
     "threads": set(),
+    "distinct": set(),
     "variables": set(),
     "quantiles": set(),
     "observation": set(),
