@@ -4,6 +4,7 @@ __all__ = ["linear_weights"]
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def linear_weights(value: Tensor, nodes: Tensor) -> Tensor:
@@ -26,5 +27,4 @@ def linear_weights(value: Tensor, nodes: Tensor) -> Tensor:
     clamped = value.clamp(nodes[0].item(), nodes[-1].item())[..., None]
     rise = (clamped - nodes[:-1]) / (nodes[1:] - nodes[:-1])
     step = rise.clamp(0.0, 1.0)
-    ones = torch.ones_like(step[..., :1])
-    return torch.cat([ones, step], -1) - torch.cat([step, torch.zeros_like(ones)], -1)
+    return pad(step, (1, 0), value=1.0) - pad(step, (0, 1))
