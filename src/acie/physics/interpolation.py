@@ -2,7 +2,6 @@
 
 __all__ = ["linear_weights"]
 
-import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
