@@ -32,7 +32,6 @@ def luminosity(old, young, slope, a_v):
 
 SPECTRUM = torch.rand(2, 32, generator=torch.Generator().manual_seed(0)).double()
 SPECTRUM.requires_grad_()
-EXCESS = torch.linspace(-4e3, 2e4, 32).double()
 LAWS = {
     "calzetti": (dust.calzetti2000_attenuation, (WAVE.clone().requires_grad_(),)),
     "bump": (dust.drude_bump, (leaf(1800.0, 2175.0, 2400.0),)),
@@ -55,10 +54,6 @@ LAWS = {
     "broaden_and_shift": (
         lambda f, v, z: kinematics.broaden_and_shift(f, v, z, 2e-4),
         (SPECTRUM, leaf(9e3, 4e4), leaf(2.1, 5.6)),
-    ),
-    "broaden_with_excess": (
-        lambda f, v: kinematics.broaden_and_shift(f, v, v * 0.0, 2e-4, EXCESS),
-        (SPECTRUM, leaf(9e3, 4e4)),
     ),
     "linear_weights": (
         lambda x: interpolation.linear_weights(x, torch.tensor([0.0, 1.0, 3.0]).double()),

@@ -17,10 +17,6 @@ from acie.units import LIGHT_KM_S
 
 #: Frequencies whose phase is computed one by one.
 _FEW = 64
-#: Widths between which a spectrum is interpolated when its width varies.
-_NODES = 8
-#: Half of the range that they span at least, km^2/s^2.
-_NARROWEST = 50.0
 
 
 def broaden_and_shift(
@@ -28,7 +24,6 @@ def broaden_and_shift(
     variance_km2_s2: Tensor,
     shift: Tensor,
     step: float,
-    excess_km2_s2: Tensor | None = None,
     gain: Tensor | None = None,
 ) -> Tensor:
     r"""Convolve with a Gaussian in velocity and move along the grid.
@@ -36,10 +31,6 @@ def broaden_and_shift(
     .. math:: \hat g(k) = \hat f(k)\,
         \exp\!\left(-\tfrac12 \omega^2 s^2 - i \omega \Delta\right),\quad
         s = \frac{\sigma}{c h},\ \omega = \frac{2\pi k}{N}
-
-    With an ``excess`` that varies along the spectrum, the spectrum is computed for a few widths
-    and interpolated between them at each pixel: the transform of a Gaussian is a smooth function
-    of its variance, which eight Chebyshev points give to 1e-4.
 
     References:
         Cappellari 2017, MNRAS 466, 798, section 2.3 (kernel defined in Fourier space).
@@ -51,32 +42,13 @@ def broaden_and_shift(
         shift: Delta, pixels towards the red, broadcastable to ``(*batch,)``; a redshift z is
             :math:`\ln(1+z)/h`.
         step: h, step of the grid in ln(lambda).
-        excess_km2_s2: Variance to add at each pixel of the moved spectrum (or, negative, to
-            remove, down to a total of zero), broadcastable to ``(*batch, wave)``.
         gain: Multiplies each frequency besides, real, shape ``(wave // 2 + 1,)``.
 
     Returns:
         Values on the same grid, shape ``(*batch, wave)``.
     """
     prepared = Broadening(spectrum.shape[-1], shift, step, gain, dtype=spectrum.dtype)
-    if excess_km2_s2 is None:
-        return prepared(spectrum, variance_km2_s2)
-    total = (variance_km2_s2[..., None] + excess_km2_s2.to(spectrum.dtype)).clamp(min=0.0)
-    least, most = total.aminmax(dim=-1, keepdim=True)
-    # Wide enough for differences between the nodes to have digits, and none of them below zero.
-    half = (0.5 * (most - least)).clamp(min=_NARROWEST)
-    middle = torch.maximum(0.5 * (least + most), half)
-    angle = math.pi * (torch.arange(_NODES, dtype=total.dtype, device=total.device) + 0.5) / _NODES
-    at_nodes = prepared(spectrum, middle + half * angle.cos())
-    # Lagrange's polynomials are sums of the Chebyshev polynomials over the nodes.
-    place = (total - middle) / half
-    values = [torch.ones_like(place), place]
-    for _ in range(2, _NODES):
-        values.append(2.0 * place * values[-1] - values[-2])
-    order = torch.arange(_NODES, dtype=total.dtype, device=total.device)
-    series = (2.0 - (order == 0).to(total.dtype)) / _NODES * torch.cos(order * angle[:, None])
-    weights = series @ torch.stack(values, -2)
-    return (weights * at_nodes).sum(-2)
+    return prepared(spectrum, variance_km2_s2)
 
 
 class Broadening:
@@ -120,12 +92,9 @@ class Broadening:
 
         Arguments:
             spectrum: See :func:`broaden_and_shift`, as is the next one.
-            variance_km2_s2: Shape ``(*batch,)``; with one more axis, ``(*batch, width)``, each
-                spectrum is broadened to several widths, ``(*batch, width, wave)``.
+            variance_km2_s2: Shape ``(*batch,)``.
         """
         transform = torch.fft.rfft(spectrum) * self._turn
-        if variance_km2_s2.ndim == spectrum.ndim:
-            transform = transform[..., None, :]
         gaussian = torch.exp2(variance_km2_s2[..., None] * self._exponent)
         return torch.fft.irfft(transform * gaussian, n=self._size)
 

@@ -137,13 +137,6 @@ class PixelWindow(nn.Module):
         """
         return self._index[pixels], self._weights[:, pixels]
 
-    def at_pixels(self, values: Tensor) -> Tensor:
-        """A smooth function of the 6000 pixels on the window, end values repeated."""
-        step = float(WAVELENGTH[1] - WAVELENGTH[0])
-        position = ((self.wavelength - float(WAVELENGTH[0])) / step).round()
-        index = position.clamp(0, WAVELENGTH.size - 1).long()
-        return values.index_select(-1, index)
-
 
 def spline_prefilter(frequency: Tensor) -> Tensor:
     r"""What makes coefficients of a quintic spline of its values, in Fourier space.

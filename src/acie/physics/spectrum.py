@@ -290,7 +290,11 @@ class StellarPopulationModel(nn.Module):
     ) -> Tensor:
         """Spectra of states at any redshifts, ``(row,)``, each with its own excess."""
         window, redshift = self.window, state["redshift"]
-        if excess is None and bool((redshift == redshift[0]).all()):
+        if excess is not None:
+            # The very steps of :meth:`observe`, so that what is simulated is what is fitted.
+            return torch.cat(spread(lambda row: self._one(light, state, excess, row),
+                                    range(len(redshift))))  # fmt: skip
+        if bool((redshift == redshift[0]).all()):
             return self.observe(light, state, self.sightlines(redshift[:1])[0])
         first, shift = window.locate(redshift)
         parts = []
@@ -303,12 +307,19 @@ class StellarPopulationModel(nn.Module):
             columns = torch.arange(window.size, device=first.device) - begin
             flux = flux.gather(-1, first[rows, None] + columns)
             variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
-            own = None if excess is None else window.at_pixels(excess[rows])
             moved = broaden_and_shift(
-                window.taper(flux), variance, shift[rows], REST_STEP, own, window.prefilter
+                window.taper(flux), variance, shift[rows], REST_STEP, window.prefilter
             )
             parts.append(window.sample(moved))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _one(
+        self, light: tuple[Tensor, Tensor], state: dict[str, Tensor], excess: Tensor, row: int
+    ) -> Tensor:
+        part = slice(row, row + 1)
+        sightline = self.sightlines(state["redshift"][part], excess[part])[0]
+        own = {name: state[name][part] for name in OBSERVED}
+        return self.observe(tuple(piece[part] for piece in light), own, sightline)
 
     # -- read-outs ----------------------------------------------------------------------------
 
