@@ -17,6 +17,7 @@ built with such lines and its instrument has the resolution of the templates.
 import argparse
 import json
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,12 +27,20 @@ from acie.physics import StellarPopulationModel, TemplateSet
 from bagpipes_bridge import Bagpipes
 from bagpipes_problems import MOCKS, paint, truth_of
 
-__all__ = ["recover", "run"]
+__all__ = ["fitted_dispersion", "recover", "run"]
 
 warnings.filterwarnings("ignore")
 
 #: km/s; the first is that of ``mock-star-forming``.
 DISPERSIONS = (62.05, 100.0, 160.0)
+
+
+def fitted_dispersion(misfit: Callable[[float], float], truth: float) -> float:
+    """The dispersion of the least misfit near the truth, km/s."""
+    found = minimize_scalar(
+        misfit, bounds=(0.7 * truth, 1.5 * truth), method="bounded", options={"xatol": 1e-3}
+    )
+    return float(found.x)
 
 
 def recover(
@@ -48,10 +57,7 @@ def recover(
         fixed["velocity_dispersion"] = torch.tensor([dispersion], dtype=torch.float64)
         return float(((physics(fixed)[0] - target) / level).square().sum())
 
-    found = minimize_scalar(
-        misfit, bounds=(0.7 * truth, 1.3 * truth), method="bounded", options={"xatol": 1e-3}
-    )
-    return float(found.x)
+    return fitted_dispersion(misfit, truth)
 
 
 def run(seed: int = 2026) -> dict[str, dict[str, float]]:

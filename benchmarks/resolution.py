@@ -13,12 +13,12 @@ import json
 from pathlib import Path
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 import acie
 from acie.physics import StellarPopulationModel
 from bagpipes_problems import truth_of
+from dispersion import fitted_dispersion
 
 SPECTRA = ("spec-0266-51630-0168", "spec-0266-51602-0573", "spec-0268-51633-0251")
 MOCKS = ("mock-star-forming", "mock-passive")
@@ -67,13 +67,9 @@ def run(data: Path) -> list[dict[str, float | str]]:
                     found = spectrum(physics, state, value, excess)  # noqa: B023
                     return float(((found - expected) / error).square().sum())
 
-                fitted = minimize_scalar(
-                    misfit, bounds=(0.7 * sigma, 1.5 * sigma), method="bounded",
-                    options={"xatol": 0.01},
-                )  # fmt: skip
                 rows.append(
                     {"resolution": file, "galaxy": mock, "true_km_s": sigma,
-                     "fitted_km_s": float(fitted.x), "chi2": misfit(sigma)}
+                     "fitted_km_s": fitted_dispersion(misfit, sigma), "chi2": misfit(sigma)}
                 )  # fmt: skip
     return rows
 

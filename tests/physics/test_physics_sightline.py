@@ -64,6 +64,14 @@ def test_below_the_resolution_of_the_templates_widths_stay_close(physics, disper
     assert float(difference) < 2e-3 * float(expected.max())
 
 
+def test_nothing_is_sharpened_beyond_the_templates(physics):
+    # An instrument sharper than anything: what is left is the templates' own resolution.
+    state = galaxy(30.0)
+    sharp = physics(state, torch.full((1, 6000), -1e5, dtype=torch.float64))
+    unbroadened = physics(state | {"velocity_dispersion": torch.zeros(1).double()})
+    torch.testing.assert_close(sharp, unbroadened, rtol=1e-9, atol=0)
+
+
 def test_spectra_do_not_depend_on_their_company(physics):
     excess = resolution()
     dispersions = [30.0, 53.0, 60.0, 200.0]

@@ -292,8 +292,8 @@ class StellarPopulationModel(nn.Module):
         window, redshift = self.window, state["redshift"]
         if excess is not None:
             # The very steps of :meth:`observe`, so that what is simulated is what is fitted.
-            return torch.cat(spread(lambda row: self._one(light, state, excess, row),
-                                    range(len(redshift))))  # fmt: skip
+            rows = range(len(redshift))
+            return torch.cat(spread(lambda row: self._one(light, state, excess, row), rows))
         if bool((redshift == redshift[0]).all()):
             return self.observe(light, state, self.sightlines(redshift[:1])[0])
         first, shift = window.locate(redshift)
