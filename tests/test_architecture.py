@@ -69,7 +69,7 @@ LAYERS = {
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }
 #: Nothing below may import these; they may import anything.
-TOP = {"cli", "demo", "serving"}
+TOP = {"cli", "demo", "serving", "__main__"}
 
 #: Third-party packages that only some parts may import.
 OWNERS = {

@@ -117,9 +117,10 @@ class CounterfactualEngine:
         """Posterior draws inverted to exogenous noise; the residual of the pixels is noise too."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
         posterior = self.infer(observation, num_samples, generator)
-        with torch.no_grad(), undivided():
-            noise = self.scm.abduct(posterior.values, generator)
-        return Abduction(posterior, noise, observation.batched().flux)
+        with undivided():
+            with torch.inference_mode():
+                noise = self.scm.abduct(posterior.values, generator)
+            return Abduction(posterior, _plain(noise), observation.batched().flux)
 
     # -- step 2: action -----------------------------------------------------------------------
 
@@ -224,7 +225,9 @@ class CounterfactualEngine:
     ) -> tuple[Abduction, dict[str, Tensor], Tensor]:
         """Draws for which the actions are possible, their new states, and the flag PARTIAL."""
         factual = abduction.posterior.values
-        values = self.scm.predict(abduction.noise, factual, actions, hold, strict=False)
+        with torch.inference_mode():
+            values = self.scm.predict(abduction.noise, factual, actions, hold, strict=False)
+        values = _plain(values)
         possible = torch.stack([~value.isnan() for value in values.values()]).all(0)
         partial = ~possible.all(0)
         if bool(partial.any()):
@@ -273,3 +276,10 @@ class CounterfactualEngine:
 
         spread(work, draws.parts(_ROWS))
         return change
+
+
+def _plain(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same values as tensors that may take part in later differentiation."""
+    return {
+        name: value.clone() if value.is_inference() else value for name, value in values.items()
+    }

@@ -54,7 +54,8 @@ def plot_counterfactual(
             top.text(at, top.get_ylim()[1], name, ha="center", va="bottom", fontsize=8)
     top.set_ylabel(r"$F_\lambda$ [$10^{-17}$ erg s$^{-1}$ cm$^{-2}$ $\mathrm{\AA}^{-1}$]")
     top.set_title(title, loc="left", pad=18, fontsize=10)
-    top.legend(loc="lower right", frameon=False)
+    # Above the panels: within them, lines of the spectrum would run through the words.
+    figure.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     spectra = result.abduction.posterior.spectra[:, 0]
     ratio = ((spectra + result.change[:, 0]) / spectra.clamp(min=1e-12)).double()
     bands = quantiles(ratio, _LEVELS, result.effective_draws[0]).numpy()

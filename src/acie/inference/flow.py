@@ -7,6 +7,7 @@ distributions off for the whole process; the state found before the import is re
 __all__ = ["PosteriorFlow"]
 
 import math
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -105,12 +106,70 @@ class _FlowDistribution:
         return (centred.permute(2, 0, 1) + self._loc) * self._scale + self._shift
 
 
+class _CouplingLayers:
+    """Weights of a spline flow's layers, in the order and the parts that its inverse needs.
+
+    In a coupling layer the first half of the variables depends on the context alone. All layers
+    are of the same shape, so what depends on the context alone is computed for all at once.
+
+    Arguments:
+        flow: A flow whose layers take two passes.
+    """
+
+    def __init__(self, flow: zuko.flows.NSF) -> None:
+        layers = list(reversed(flow.transform.transforms))
+        dim = len(layers[0].order)
+        #: Supplies the number of bins and the smallest slope, the same for all.
+        self.layer = layers[0]
+        #: Columns of the halves of each layer, as the layer before leaves them, and in the end.
+        self.columns: list[tuple[Tensor, Tensor]] = []
+        #: Of each layer, what the first half adds to the first hidden units.
+        self.heads: list[Tensor] = []
+        #: Of each layer, weights and biases from there to the parameters of the second half.
+        self.tails: list[list[tuple[Tensor, Tensor]]] = []
+        shared: list[list[tuple[Tensor, Tensor]]] = []
+        place = torch.arange(dim, device=layers[0].order.device)
+        for layer in layers:
+            halves = [(layer.order == half).nonzero()[:, 0] for half in (0, 1)]
+            linear = [part for part in layer.hyper if isinstance(part, nn.Linear)]
+            pairs = [(part.mask * part.weight, part.bias) for part in linear]
+            (weight, bias), *between, last = pairs
+            rows = torch.arange(layer.total, device=place.device)
+            ends = [(half[:, None] * layer.total + rows).flatten() for half in halves]
+            self.columns.append((place[halves[0]], place[halves[1]]))
+            self.heads.append(weight[:, halves[0]])
+            self.tails.append([*between, tuple(part[ends[1]] for part in last)])
+            shared.append(
+                [(weight[:, dim:], bias), *between, tuple(part[ends[0]] for part in last)]
+            )
+            place = torch.cat(halves).argsort()
+        self.restore = place
+        #: Weights ``(layer, in, out)`` and biases ``(layer, 1, out)`` of the first halves.
+        self.shared = [
+            (torch.stack([w.T for w, _ in step]), torch.stack([b for _, b in step])[:, None])
+            for step in zip(*shared, strict=True)
+        ]
+
+    @classmethod
+    def of(cls, flow: zuko.flows.NSF) -> "_CouplingLayers":
+        """Those of a flow, made anew only where its weights have changed."""
+        state = tuple((part.data_ptr(), part._version) for part in flow.parameters())
+        kept = _prepared.get(flow)
+        if kept is None or kept[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                kept = _prepared[flow] = state, cls(flow)
+        return kept[1]
+
+
+_prepared: WeakKeyDictionary = WeakKeyDictionary()
+
+
 class _CouplingInverse:
     """The inverse of a spline flow for fixed contexts, with as few network calls as it needs.
 
-    In a coupling layer the first half of the variables depends on the context alone, so its
-    splines are made once for all draws; the network then runs once per draw for the second half.
-    (zuko runs it three times per draw, because its autoregressive layers may have any order.)
+    The splines of the first halves are made once for all draws; the network then runs once per
+    draw and layer for the second half. (zuko runs it three times per draw, because its
+    autoregressive layers may have any order.)
 
     Arguments:
         flow: A flow whose layers take two passes.
@@ -118,36 +177,29 @@ class _CouplingInverse:
     """
 
     def __init__(self, flow: zuko.flows.NSF, context: Tensor) -> None:
-        self._layers = []
-        for layer in reversed(flow.transform.transforms):
-            first, second = ((layer.order == half).nonzero()[:, 0] for half in (0, 1))
-            linear = [part for part in layer.hyper if isinstance(part, nn.Linear)]
-            weights = [part.mask * part.weight for part in linear]
-            dim = len(layer.order)
-            fixed = nn.functional.linear(context, weights[0][:, dim:], linear[0].bias)
-            rows = (second[:, None] * layer.total + torch.arange(layer.total)).flatten()
-            tail = [(w, part.bias) for w, part in zip(weights[1:], linear[1:], strict=True)]
-            tail[-1] = (tail[-1][0][rows], tail[-1][1][rows])
-            nothing = context.new_zeros(len(context), dim)
-            parameters = layer.hyper(torch.cat([nothing, context], -1))
-            spline = _InverseSpline(parameters.unflatten(-1, (dim, -1))[:, first], layer)
-            head = (weights[0][:, first], fixed)
-            self._layers.append((layer, first, second, spline, head, tail))
+        self._layers = layers = _CouplingLayers.of(flow)
+        (weight, bias), *rest = layers.shared
+        hidden = torch.baddbmm(bias, context.expand(len(weight), *context.shape), weight)
+        #: What the context adds to the first hidden units, ``(layer, batch, hidden)``.
+        self._fixed = hidden
+        for weight, bias in rest:
+            hidden = torch.baddbmm(bias, nn.functional.silu(hidden), weight)
+        self._first = _InverseSpline(hidden.unflatten(-1, (-1, layers.layer.total)), layers.layer)
 
     def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(sample, batch, dim)`` back; also the log determinant, ``(sample, batch)``."""
-        total = value.new_zeros(value.shape[:-1])
-        for layer, first, second, spline, (weight, fixed), tail in self._layers:
-            known, ladj = spline(value[..., first])
-            hidden = nn.functional.linear(known, weight) + fixed
-            for after, bias in tail:
-                hidden = nn.functional.linear(layer.hyper[1](hidden), after, bias)
-            spline = _InverseSpline(hidden.unflatten(-1, (len(second), -1)), layer)
-            rest, more = spline(value[..., second])
-            value = torch.empty_like(value)
-            value[..., first], value[..., second] = known, rest
-            total = total + ladj + more
-        return value, total
+        layers, logs = self._layers, []
+        for index, (first, second) in enumerate(layers.columns):
+            known, ladj = self._first.layer(index)(value.index_select(-1, first))
+            logs.append(ladj)
+            hidden = nn.functional.linear(known, layers.heads[index]) + self._fixed[index]
+            for weight, bias in layers.tails[index]:
+                hidden = nn.functional.linear(nn.functional.silu(hidden), weight, bias)
+            spline = _InverseSpline(hidden.unflatten(-1, (len(second), -1)), layers.layer)
+            rest, ladj = spline(value.index_select(-1, second))
+            logs.append(ladj)
+            value = torch.cat([known, rest], -1)
+        return value.index_select(-1, layers.restore), torch.stack(logs).sum(0)
 
 
 class _InverseSpline:
@@ -189,6 +241,12 @@ class _InverseSpline:
         #: For each bin: left knot of both axes, width, one over height, slope at the left knot
         #: over the mean one, the bend, and minus the logarithm of the mean slope.
         self._table = torch.cat([left, rest], -2)
+
+    def layer(self, index: int) -> "_InverseSpline":
+        """The splines of one layer, if the first axis of the parameters is that of layers."""
+        one = object.__new__(type(self))
+        one._inner, one._table = self._inner[index], self._table[index]
+        return one
 
     def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Inverse of ``(sample, *)``, and the summed log derivative over the last axis."""
@@ -343,9 +401,7 @@ class PosteriorFlow(nn.Module):
         # Rows are scaled with their diagonal: correlations, not precisions, are what is learned.
         below = torch.zeros_like(tri)
         below[..., row, column] = rest * tri[..., row, row]
-        return _FlowDistribution(
-            loc, tri + below, self.flow, embedded, self.x_mean, self.x_std
-        )
+        return _FlowDistribution(loc, tri + below, self.flow, embedded, self.x_mean, self.x_std)
 
     def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Log density of ``x`` ``(*sample, batch, dim)`` given ``context`` ``(batch, context)``.

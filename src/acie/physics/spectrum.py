@@ -93,6 +93,8 @@ class StellarPopulationModel(nn.Module):
         self.old_size = len(templates.stellar_basis)
         basis = nn.functional.pad(torch.cat(bases), room)
         self.register_buffer("light_basis", basis, persistent=False)
+        #: The same with the pixels first, ``(rest, template)``: one pixel is one run of memory.
+        self.register_buffer("basis_of_pixel", basis.T.contiguous(), persistent=False)
         self.screen = DustScreen(float(REST_WAVELENGTH[0]), REST_STEP, basis.shape[-1])
 
     # -- masses -------------------------------------------------------------------------------

@@ -61,15 +61,15 @@ class SubsetModel:
         # Barycentric weights of the Chebyshev points of the first kind.
         self._barycentric = angle.sin() * torch.tensor([1.0, -1.0]).repeat(_NODES)[:_NODES]
         dispersion = torch.exp(self._middle[:, None] + self._half[:, None] * self._nodes)
-        basis = physics.light_basis.T
-
+        basis = physics.basis_of_pixel
         rows = _Rows(physics, redshift, excess_km2_s2.double(), dispersion, pixels)
 
         def table_of(galaxy: int) -> Tensor:
             first, own = rows[galaxy]
             columns = first[:, None] + torch.arange(own.shape[-1])
+            near = basis.index_select(0, columns.flatten()).view(*columns.shape, -1)
             # (pixel, node, reach) by (pixel, reach, template), to (template, node, pixel).
-            return (own.to(basis.dtype) @ basis[columns]).permute(2, 1, 0)
+            return (own.to(basis.dtype) @ near).permute(2, 1, 0)
 
         table = torch.stack(spread(table_of, range(len(redshift)))).flatten(2)
         self._old, self._young = table.split(

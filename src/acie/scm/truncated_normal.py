@@ -48,22 +48,27 @@ def value_of_noise(noise: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     Returns:
         Standardised value between the bounds, shape ``(*shape)``.
     """
-    return _Value.apply(*_common(noise, lower, upper)).to(noise.dtype)
+    return _call(_Value, *_common(noise, lower, upper)).to(noise.dtype)
 
 
 def noise_of_value(value: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
     """Inverse of ``value_of_noise`` in its first argument, shape ``(*shape)``."""
-    return _Noise.apply(*_common(value, lower, upper)).to(value.dtype)
+    return _call(_Noise, *_common(value, lower, upper)).to(value.dtype)
 
 
 def log_mass(lower: Tensor, upper: Tensor) -> Tensor:
     """Log-probability of the interval under the standard normal law, broadcast shape."""
-    return _LogMass.apply(*_common(lower, upper)).to(lower.dtype)
+    return _call(_LogMass, *_common(lower, upper)).to(lower.dtype)
 
 
 def _common(*tensors: Tensor) -> list[Tensor]:
     # Single precision cannot hold a tail; the work is done in double precision.
     return torch.broadcast_tensors(*(tensor.double() for tensor in tensors))
+
+
+def _call(function: Any, *inputs: Tensor) -> Tensor:
+    # Where nothing is differentiated, what autograd does around a function costs more than it.
+    return (function.forward if torch.is_inference_mode_enabled() else function.apply)(*inputs)
 
 
 def _log_density(x: Tensor) -> Tensor:
