@@ -3,7 +3,8 @@
 __all__ = ["TruncatedNormalMechanism", "UniformMechanism"]
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -81,14 +82,10 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         self._natural = Variable("value", transform=transform)
         self.noise_law = NormalNoise()
 
-    def _standard(
-        self, like: Tensor, parents: Parents, support: tuple[Bound, Bound]
-    ) -> tuple[Tensor, Tensor, Bound, Bound, Tensor, Tensor]:
-        location = _tensor(evaluate(self.location, parents), like)
-        scale = _tensor(evaluate(self.scale, parents), like)
-        lower, upper = (self._natural_bound(b, like) for b in support)
-        a, b = (self._standardise(bound, location, scale) for bound in (lower, upper))
-        return location, scale, lower, upper, a, b
+    def _law(self, like: Tensor, parents: Parents) -> tuple[Bound, ...]:
+        """Location, scale and bounds on the natural scale."""
+        bounds = (self._natural_bound(bound, like) for bound in self.support(parents))
+        return evaluate(self.location, parents), evaluate(self.scale, parents), *bounds
 
     def _natural_bound(self, bound: Bound, like: Tensor) -> Bound:
         log = self._natural.transform == "log10"
@@ -98,40 +95,52 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         value = bound.to(like)
         return self._natural.forward(value.clamp_min(0.0) if log else value)
 
-    @staticmethod
-    def _standardise(bound: Bound, location: Tensor, scale: Tensor) -> Tensor:
-        if not isinstance(bound, Tensor):
-            if math.isfinite(bound):
-                return (bound - location) / scale
-            return location.new_full((), bound)
-        # An infinite bound must not send 0 * infinity into the gradient of the scale.
-        finite = bound.isfinite()
-        return torch.where(finite, (torch.where(finite, bound, 0.0) - location) / scale, bound)
-
     def assign(self, noise: Tensor, parents: Parents) -> Tensor:
         """The value, physical, shape ``(*shape)``; NaN where the bounds leave no room."""
         support = self.support(parents)
-        location, scale, lower, upper, a, b = self._standard(noise, parents, support)
-        natural = location + scale * value_of_noise(noise, a, b)
+        location, scale, lower, upper = self._law(noise, parents)
+        ends = _standardised(lower, upper, _tensor(location, noise), _tensor(scale, noise))
+        natural = location + scale * value_of_noise(noise, *ends)
         # Rounding must not carry a value over its bound.
         value = self._natural.inverse(_clip(natural, lower, upper))
         return _clip(value, *support)
 
     def invert(self, value: Tensor, parents: Parents) -> Tensor:
         """The noise, shape ``(*shape)``; NaN outside the bounds, finite on them."""
-        location, scale, lower, upper, a, b = self._standard(value, parents, self.support(parents))
-        natural = self._natural.forward(value)
-        noise = noise_of_value((natural - location) / scale, a, b)
-        return noise.masked_fill(_outside(natural, lower, upper), math.nan)
+        return _noise(self._natural.forward(value), *self._law(value, parents))
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
-        location, scale, lower, upper, a, b = self._standard(value, parents, self.support(parents))
-        natural = self._natural.forward(value)
-        density = self.noise_law.log_prob((natural - location) / scale) - log_mass(a, b)
-        density = density - scale.log() + self._natural.log_abs_derivative(value)
-        impossible = _outside(natural, lower, upper) | ~_tensor(lower < upper, value).bool()
-        return density.masked_fill(impossible, -math.inf)
+        derivative = self._natural.log_abs_derivative(value)
+        return _density(self._natural.forward(value), derivative, *self._law(value, parents))
+
+    @classmethod
+    def invert_all(
+        cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
+    ) -> list[Tensor]:
+        """See :class:`AbstractInvertibleMechanism`."""
+        laws = [m._law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
+        natural = [m._natural.forward(v) for m, v in zip(mechanisms, values, strict=True)]
+        if not _alike(values, laws):
+            return [_noise(n, *law) for n, law in zip(natural, laws, strict=True)]
+        return list(_noise(torch.stack(natural), *_stacked(values[0], laws)).unbind())
+
+    @classmethod
+    def log_prob_all(
+        cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
+    ) -> list[Tensor]:
+        """See :class:`AbstractInvertibleMechanism`."""
+        laws = [m._law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
+        pairs = [(m._natural, v) for m, v in zip(mechanisms, values, strict=True)]
+        natural = [scale.forward(value) for scale, value in pairs]
+        derivative = [scale.log_abs_derivative(value) for scale, value in pairs]
+        if not _alike(values, laws):
+            return [
+                _density(*piece, *law)
+                for *piece, law in zip(natural, derivative, laws, strict=True)
+            ]
+        stacked = _stacked(values[0], laws)
+        return list(_density(torch.stack(natural), torch.stack(derivative), *stacked).unbind())
 
     def support(self, parents: Parents) -> tuple[Bound, Bound]:
         """The bounds, physical unit, at these parents."""
@@ -144,6 +153,69 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
             for bound in (self.lower, self.upper)
         )
         return f"{self._natural.transform}, {' to '.join(bounds)}"
+
+
+def _standardised(
+    lower: Bound, upper: Bound, location: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The bounds in units of the scale, from the location."""
+
+    def standardise(bound: Bound) -> Tensor:
+        if not isinstance(bound, Tensor):
+            if math.isfinite(bound):
+                return (bound - location) / scale
+            return location.new_full((), bound)
+        # An infinite bound must not send 0 * infinity into the gradient of the scale.
+        finite = bound.isfinite()
+        return torch.where(finite, (torch.where(finite, bound, 0.0) - location) / scale, bound)
+
+    return standardise(lower), standardise(upper)
+
+
+def _noise(natural: Tensor, location: Bound, scale: Bound, lower: Bound, upper: Bound) -> Tensor:
+    """The noise of values on the natural scale; NaN outside the bounds."""
+    location, scale = _tensor(location, natural), _tensor(scale, natural)
+    ends = _standardised(lower, upper, location, scale)
+    noise = noise_of_value((natural - location) / scale, *ends)
+    return noise.masked_fill(_outside(natural, lower, upper), math.nan)
+
+
+def _density(
+    natural: Tensor,
+    derivative: Tensor,
+    location: Bound,
+    scale: Bound,
+    lower: Bound,
+    upper: Bound,
+) -> Tensor:
+    """Log-density of values on the natural scale, plus the log derivative of that scale."""
+    location, scale = _tensor(location, natural), _tensor(scale, natural)
+    ends = _standardised(lower, upper, location, scale)
+    density = NormalNoise().log_prob((natural - location) / scale) - log_mass(*ends)
+    density = density - scale.log() + derivative
+    impossible = _outside(natural, lower, upper) | ~_tensor(lower < upper, natural).bool()
+    return density.masked_fill(impossible, -math.inf)
+
+
+def _alike(values: Sequence[Tensor], laws: Sequence[tuple[Bound, ...]]) -> bool:
+    """Whether all values have one shape and type, and all parameters that shape or none."""
+    first = values[0]
+    return all(v.shape == first.shape and v.dtype == first.dtype for v in values) and all(
+        p.ndim == 0 or p.shape == first.shape for law in laws for p in law if isinstance(p, Tensor)
+    )
+
+
+def _stacked(like: Tensor, laws: Sequence[tuple[Bound, ...]]) -> list[Tensor]:
+    """Each parameter of all laws, stacked so that it broadcasts to ``(law, *shape)``."""
+    stacked = []
+    for parameters in zip(*laws, strict=True):
+        if not any(isinstance(parameter, Tensor) for parameter in parameters):
+            numbers = torch.tensor(parameters, dtype=like.dtype, device=like.device)
+            stacked.append(numbers.view(-1, *[1] * like.ndim))
+            continue
+        tensors = [_tensor(parameter, like).expand(like.shape) for parameter in parameters]
+        stacked.append(torch.stack(tensors))
+    return stacked
 
 
 class UniformMechanism(AbstractInvertibleMechanism):

@@ -1,6 +1,9 @@
 """Refusals shared by the model and by the language of interventions."""
 
-__all__ = ["UNBOUNDED", "Bound", "Family", "allowed", "missing", "refuse_nan", "refuse_value"]
+__all__ = [
+    "UNBOUNDED", "Bound", "Family", "allowed", "missing", "refuse_impossible", "refuse_nan",
+    "refuse_value",
+]  # fmt: skip
 
 import math
 from collections.abc import Mapping
@@ -62,6 +65,22 @@ def refuse_nan(name: str, value: Tensor) -> Tensor:
             remedy="The action or its causes leave this variable no room; ask for less.",
         )
     return value
+
+
+def refuse_impossible(name: str, noise: Tensor) -> Tensor:
+    """The noise itself; mechanisms answer NaN for values that no noise gives.
+
+    Raises:
+        OutsideSupport: With the number of values at fault.
+    """
+    wrong = noise.isnan()
+    if bool(wrong.any()):
+        raise OutsideSupport(
+            name,
+            expected="values that its mechanism can produce from its parents",
+            found=f"{int(wrong.sum())} of {wrong.numel()} that it cannot",
+        )
+    return noise
 
 
 def allowed(variable: Variable, value: Tensor, bounds: tuple[Bound, Bound]) -> Tensor:

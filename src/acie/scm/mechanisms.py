@@ -21,7 +21,7 @@ __all__ = [
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,21 @@ class AbstractInvertibleMechanism(AbstractMechanism):
     @abstractmethod
     def support(self, parents: Parents) -> tuple[Bound, Bound]:
         """Smallest and largest physical value for these parents; may be infinite."""
+
+    # Several variables at once. A kind whose laws are many small operations overrides these.
+    @classmethod
+    def invert_all(
+        cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
+    ) -> list[Tensor]:
+        """:meth:`invert` of each of several mechanisms of this kind."""
+        return [m.invert(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
+
+    @classmethod
+    def log_prob_all(
+        cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
+    ) -> list[Tensor]:
+        """:meth:`log_prob` of each of several mechanisms of this kind."""
+        return [m.log_prob(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
 
 
 class AbstractDrawnMechanism(AbstractMechanism):

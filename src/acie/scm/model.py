@@ -13,9 +13,17 @@ from acie.errors import (
     ConfigurationError,
     ConflictingInterventions,
     NotInvertible,
-    OutsideSupport,
 )
-from acie.scm.checks import UNBOUNDED, Bound, Family, allowed, missing, refuse_nan, refuse_value
+from acie.scm.checks import (
+    UNBOUNDED,
+    Bound,
+    Family,
+    allowed,
+    missing,
+    refuse_impossible,
+    refuse_nan,
+    refuse_value,
+)
 from acie.scm.graph import CausalGraph
 from acie.scm.interventions import Intervention, Replace
 from acie.scm.language import describe, parse_interventions
@@ -74,11 +82,12 @@ class StructuralCausalModel(nn.Module):
         self._laws = frozenset(self.graph.require(name) for name in laws)
         # Prefixed, because a module dictionary refuses names such as "type" or "values".
         self._mechanisms = nn.ModuleDict({f"v_{n}": mechanisms[n] for n in self.graph.order})
+        self._by_name = {n: mechanisms[n] for n in self.graph.order}
 
     @property
-    def mechanisms(self) -> dict[str, AbstractMechanism]:
-        """Mechanisms by name, in topological order."""
-        return {name: self._mechanisms[f"v_{name}"] for name in self.graph.order}
+    def mechanisms(self) -> Mapping[str, AbstractMechanism]:
+        """Mechanisms by name, in topological order; not to be changed."""
+        return self._by_name
 
     def __repr__(self) -> str:
         width = max(map(len, self.graph.order), default=0)
@@ -170,13 +179,18 @@ class StructuralCausalModel(nn.Module):
         """
         state = self.complete(values)
         chosen = None if names is None else {self.graph.require(name) for name in names}
-        terms = [
-            mechanism.log_prob(state[name], self._parents(name, state))
+        random = [
+            name
             for name, mechanism in self.mechanisms.items()
             if mechanism.noise_law is not None and (chosen is None or name in chosen)
         ]
+        terms = self._of_kinds("log_prob_all", random, state)
+        for name in random:
+            if name not in terms:
+                mechanism = self.mechanisms[name]
+                terms[name] = mechanism.log_prob(state[name], self._parents(name, state))
         total = torch.zeros_like(next(iter(state.values())))
-        for term in terms:
+        for term in terms.values():
             total = total + term
         return total
 
@@ -188,10 +202,13 @@ class StructuralCausalModel(nn.Module):
             OutsideSupport: A value that its mechanism cannot produce.
         """
         state = self.complete(values)
+        random = [n for n, mechanism in self.mechanisms.items() if mechanism.noise_law is not None]
+        exact = self._of_kinds("invert_all", random, state)
         return {
-            name: self._abduct_one(name, mechanism, state, generator)
-            for name, mechanism in self.mechanisms.items()
-            if mechanism.noise_law is not None
+            name: refuse_impossible(name, exact[name])
+            if name in exact
+            else self._abduct_one(name, self.mechanisms[name], state, generator)
+            for name in random
         }
 
     def predict(
@@ -400,15 +417,22 @@ class StructuralCausalModel(nn.Module):
                 expected="an invertible mechanism or a discrete one",
                 found=type(mechanism).__name__,
             )
-        noise = mechanism.invert(state[name], parents)
-        wrong = noise.isnan()
-        if bool(wrong.any()):
-            raise OutsideSupport(
-                name,
-                expected="values that its mechanism can produce from its parents",
-                found=f"{int(wrong.sum())} of {wrong.numel()} that it cannot",
-            )
-        return noise
+        return refuse_impossible(name, mechanism.invert(state[name], parents))
+
+    def _of_kinds(self, method: str, names: Iterable[str], state: State) -> dict[str, Tensor]:
+        """What ``method`` gives for those that are invertible, all of one kind in one call."""
+        kinds: dict[type, list[str]] = {}
+        for name in names:
+            kind = type(self.mechanisms[name])
+            if issubclass(kind, AbstractInvertibleMechanism):
+                kinds.setdefault(kind, []).append(name)
+        found: dict[str, Tensor] = {}
+        for kind, own in kinds.items():
+            values = [state[name] for name in own]
+            parents = [self._parents(name, state) for name in own]
+            mechanisms = [self.mechanisms[name] for name in own]
+            found.update(zip(own, getattr(kind, method)(mechanisms, values, parents), strict=True))
+        return found
 
     def _held(
         self, hold: Iterable[str], interventions: Mapping[str, Intervention]
