@@ -188,18 +188,18 @@ class _CouplingInverse:
 
     def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(sample, batch, dim)`` back; also the log determinant, ``(sample, batch)``."""
-        layers, logs = self._layers, []
+        layers, places = self._layers, []
         for index, (first, second) in enumerate(layers.columns):
-            known, ladj = self._first.layer(index)(value.index_select(-1, first))
-            logs.append(ladj)
+            known, place = self._first.layer(index)(value.index_select(-1, first))
+            places.append(place)
             hidden = nn.functional.linear(known, layers.heads[index]) + self._fixed[index]
             for weight, bias in layers.tails[index]:
                 hidden = nn.functional.linear(nn.functional.silu(hidden), weight, bias)
             spline = _InverseSpline(hidden.unflatten(-1, (len(second), -1)), layers.layer)
-            rest, ladj = spline(value.index_select(-1, second))
-            logs.append(ladj)
+            rest, place = spline(value.index_select(-1, second))
+            places.append(place)
             value = torch.cat([known, rest], -1)
-        return value.index_select(-1, layers.restore), torch.stack(logs).sum(0)
+        return value.index_select(-1, layers.restore), _InverseSpline.log_derivative(places)
 
 
 class _InverseSpline:
@@ -248,25 +248,33 @@ class _InverseSpline:
         one._inner, one._table = self._inner[index], self._table[index]
         return one
 
-    def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Inverse of ``(sample, *)``, and the summed log derivative over the last axis."""
+    def __call__(self, value: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Inverse of ``(sample, *)``, and what its derivative follows from."""
         # Beyond its ends the spline goes on with a slope of one.
         inside = value.clamp(-self._BOUND, self._BOUND)
         index = (inside[..., None] > self._inner).sum(-1)
         table = self._table.expand(*value.shape, *self._table.shape[-2:])
         found = table.gather(-1, index[..., None, None].expand(*value.shape, table.shape[-2], 1))
-        x0, y0, width, per_height, start, bend, flat = found[..., 0].unbind(-1)
+        found = found[..., 0]
+        x0, y0, width, per_height, start, bend, _ = found.unbind(-1)
         above = (inside - y0) * per_height
         b = torch.addcmul(start, above, bend, value=-1.0)
         root = torch.addcmul(
             torch.sub(b, above, alpha=2.0).square(), above, 1.0 - above, value=4.0
         )
         share = 2.0 * above / (b + root.clamp(min=0.0).sqrt())
+        return torch.addcmul(x0, share, width) + (value - inside), (share, found[..., -3:])
+
+    @staticmethod
+    def log_derivative(places: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Log derivatives of several splines, summed over the last axes."""
+        shares, tables = zip(*places, strict=True)
+        share = torch.cat(shares, -1)
+        start, bend, flat = torch.cat(tables, -2).unbind(-1)
         rest = torch.addcmul(share, share, share, value=-1.0)
         # The mean slope times this over the square of the next is the slope there.
         slope = torch.addcmul(start, share, torch.addcmul(2.0 - 2.0 * start, share, bend))
-        ladj = ((1.0 + bend * rest).square() / slope).log() + flat
-        return torch.addcmul(x0, share, width) + (value - inside), ladj.sum(-1)
+        return (((1.0 + bend * rest).square() / slope).log() + flat).sum(-1)
 
 
 class _Whitened:

@@ -95,7 +95,7 @@ def _mahalanobis(x: Tensor, mean: Tensor, root: Tensor) -> Tensor:
     return white.square().sum(2).permute(2, 0, 1)
 
 
-def temper(log_weights: Tensor, target: float, steps: int = 8) -> tuple[Tensor, Tensor]:
+def temper(log_weights: Tensor, target: float) -> tuple[Tensor, Tensor]:
     """Raise weights to the largest power in (0, 1] that keeps the effective size at ``target``.
 
     A covariance from a handful of effective draws is singular; flattened weights give a wider
@@ -110,17 +110,20 @@ def temper(log_weights: Tensor, target: float, steps: int = 8) -> tuple[Tensor, 
     finite = torch.where(dead, 0.0, finite - finite.amax(0))
 
     def share(power: Tensor) -> Tensor:
-        """One over the effective size."""
-        return torch.softmax(power * finite, 0).square().sum(0)
+        """One over the effective size, at each of several powers ``(power, batch)``."""
+        return torch.softmax(power[:, None] * finite, 1).square().sum(1)
 
     # The exponent of the power, from -20: that flattens weights that span a million in their
-    # logarithm. Eight halvings leave the power right to 5 %.
+    # logarithm. 256 steps leave the power right to 5 %. As the effective size falls with the
+    # power, the number of steps that keep it is searched for; a few at once, because each
+    # operation costs more than its numbers.
     low, step = torch.full_like(finite[0], -20.0), 20.0
-    for _ in range(steps):
-        step = 0.5 * step
-        middle = low + step
-        low = torch.where(share(middle.exp2()) <= 1.0 / target, middle, low)
-    enough = share(torch.ones_like(low)) <= 1.0 / target
+    for parts in (8, 8, 4):
+        step /= parts
+        inner = step * torch.arange(1, parts, dtype=low.dtype, device=low.device)
+        kept = share((low + inner[:, None]).exp2()) <= 1.0 / target
+        low = low + step * kept.sum(0)
+    enough = share(torch.ones_like(low)[None])[0] <= 1.0 / target
     weights = torch.softmax(low.exp2().masked_fill(enough, 1.0) * finite, 0)
     return weights, 1.0 / weights.square().sum(0)
 

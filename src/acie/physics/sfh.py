@@ -24,7 +24,9 @@ MAX_AGE_OVER_TAU = 40.0
 #: States looked up at a time.
 _LOOKUP = 8192
 #: Columns of the table that are looked at together.
-_STRIDE = 16
+_STRIDE = 32
+#: At the ends of the range there is no root to improve: this keeps steps and gradients finite.
+_FLATTEST = -1e-6
 
 
 def _formed(x: Tensor) -> Tensor:
@@ -87,16 +89,17 @@ class DelayedTauSolver:
     r"""The time scale whose history has a given present star-formation rate.
 
     Solves :math:`h(T/\tau) = q\, s(T, \tau)` with :math:`q = \mathrm{SFR}\,T/M_\star` and s the
-    surviving fraction. A table made once gives the root to a part in a thousand; a Newton step and
-    a chord step follow, of which the last carries the gradient (implicit-function theorem).
+    surviving fraction. A table made once gives the root to a few parts in ten thousand, and the
+    slope; a chord step and a secant step follow. Where a gradient is asked for, the last step has
+    the slope at the root and carries it (implicit-function theorem).
 
     Arguments:
         surviving_fraction: Function of ``(age_gyr, tau_gyr)``.
     """
 
-    _AGES = (0.04, 14.0, 96)
+    _AGES = (0.04, 14.0, 192)
     #: ln(age / tau): beyond the lower end the history rises linearly.
-    _LOG_X = (-9.0, math.log(MAX_AGE_OVER_TAU), 512)
+    _LOG_X = (-9.0, math.log(MAX_AGE_OVER_TAU), 1024)
 
     def __init__(self, surviving_fraction: Callable[[Tensor, Tensor], Tensor]) -> None:
         self._surviving = surviving_fraction
@@ -116,15 +119,20 @@ class DelayedTauSolver:
         age_gyr, specific_sfr_age = torch.broadcast_tensors(age_gyr, specific_sfr_age)
         log_q = specific_sfr_age.log()
         with torch.no_grad():
-            root = self._start(age_gyr, log_q)
-            value = self._excess(root, age_gyr, log_q)
-            slope = self._slope(root, age_gyr, log_q, value)
-            root = self._clamp(root - value / slope)
-            if log_q.requires_grad or age_gyr.requires_grad:
-                # The gradient needs the slope at the root, not near it.
-                value = self._excess(root, age_gyr, log_q)
-                slope = self._slope(root, age_gyr, log_q, value)
-        log_x = root - self._excess(root, age_gyr, log_q) / slope
+            start, slope = self._start(age_gyr, log_q)
+            excess = self._excess(start, age_gyr, log_q)
+            root = self._clamp(start - excess / slope)
+        last = self._excess(root, age_gyr, log_q)
+        if last.requires_grad:
+            # The gradient needs the slope at the root, not near it.
+            with torch.no_grad():
+                slope = self._slope(root, age_gyr, log_q, last)
+        else:
+            moved = root - start
+            secant = (last - excess) / moved
+            # Where nothing moved, rounding is all that differs.
+            slope = torch.where(moved.abs() > 1e-9, secant.clamp(max=_FLATTEST), slope)
+        log_x = root - last / slope
         return age_gyr / self._clamp(log_x).exp()
 
     def _clamp(self, log_x: Tensor) -> Tensor:
@@ -137,21 +145,25 @@ class DelayedTauSolver:
     def _slope(self, log_x: Tensor, age: Tensor, log_q: Tensor, value: Tensor) -> Tensor:
         step = 1e-5
         slope = (self._excess(log_x + step, age, log_q) - value) / step
-        # At the ends of the range there is no root to improve: keep a finite gradient.
-        return slope.clamp(max=-1e-6)
+        return slope.clamp(max=_FLATTEST)
 
-    def _start(self, age: Tensor, log_q: Tensor) -> Tensor:
-        """Root of the tabulated function, linear between nodes."""
+    def _start(self, age: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+        """Root of the tabulated function, linear between nodes, and its slope there."""
         if self._table is None or self._table.device != age.device:
-            nodes = self._log_age.exp()[:, None].expand(-1, len(self._log_x)).to(age.device)
-            zero = torch.zeros_like(nodes)
-            self._table = self._excess(self._log_x.to(nodes.device).expand_as(nodes), nodes, zero)
+            self._table = torch.cat([self._row(log_age) for log_age in self._log_age.to(age)])
         flat = zip(
             age.double().reshape(-1).split(_LOOKUP), log_q.reshape(-1).split(_LOOKUP), strict=True
         )
-        return torch.cat([self._lookup(*part) for part in flat]).reshape(age.shape).to(age.dtype)
+        found = zip(*(self._lookup(*part) for part in flat), strict=True)
+        root, slope = (torch.cat(parts).reshape(age.shape).to(age.dtype) for parts in found)
+        return root, slope
 
-    def _lookup(self, age: Tensor, log_q: Tensor) -> Tensor:
+    def _row(self, log_age: Tensor) -> Tensor:
+        """The table at one age, ``(1, node)``."""
+        log_x = self._log_x.to(log_age.device)[None]
+        return self._excess(log_x, log_age.double().exp().expand_as(log_x), torch.zeros_like(log_x))
+
+    def _lookup(self, age: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
         table, first, width = self._table, self._log_age[0], self._log_age[1] - self._log_age[0]
         position = ((age.log() - first) / width).clamp(0, len(self._log_age) - 1.001)
         # An age that is not a number stays one, through the lines below.
@@ -176,4 +188,5 @@ class DelayedTauSolver:
         part = ((goal - left) / (right - left).clamp(min=1e-12)).clamp(0.0, 1.0)
         spacing = float(self._log_x[1] - self._log_x[0])
         column = columns.gather(1, place - 1) + part
-        return self._log_x[0].to(age.device) + spacing * column[:, 0]
+        slope = ((left - right) / spacing).clamp(max=_FLATTEST)
+        return self._log_x[0].to(age.device) + spacing * column[:, 0], slope[:, 0]
