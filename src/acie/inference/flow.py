@@ -229,18 +229,11 @@ class _InverseSpline:
         edges = sizes.cumsum(-1) - self._BOUND
         #: Inner knots of values.
         self._inner = edges[..., 1, :-1]
-        left = edges - sizes
         slopes = (slopes / (1.0 + scale * slopes.abs())).exp()
         slopes = nn.functional.pad(slopes, (1, 1), value=1.0)
-        # In a bin, everything is measured in its width, height and mean slope.
-        width, height = sizes.unbind(-2)
-        rise = width / height
-        start, end = slopes[..., :-1] * rise, slopes[..., 1:] * rise
-        bend = start + end - 2.0
-        rest = torch.stack([width, 1.0 / height, start, bend, rise.log()], -2)
-        #: For each bin: left knot of both axes, width, one over height, slope at the left knot
-        #: over the mean one, the bend, and minus the logarithm of the mean slope.
-        self._table = torch.cat([left, rest], -2)
+        ends = slopes.unfold(-1, 2, 1).transpose(-1, -2)
+        #: For each bin: left knot of both axes, width, height, slopes at both knots.
+        self._table = torch.cat([edges - sizes, sizes, ends], -2)
 
     def layer(self, index: int) -> "_InverseSpline":
         """The splines of one layer, if the first axis of the parameters is that of layers."""
@@ -248,33 +241,34 @@ class _InverseSpline:
         one._inner, one._table = self._inner[index], self._table[index]
         return one
 
-    def __call__(self, value: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def __call__(self, value: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Inverse of ``(sample, *)``, and what its derivative follows from."""
         # Beyond its ends the spline goes on with a slope of one.
         inside = value.clamp(-self._BOUND, self._BOUND)
         index = (inside[..., None] > self._inner).sum(-1)
         table = self._table.expand(*value.shape, *self._table.shape[-2:])
         found = table.gather(-1, index[..., None, None].expand(*value.shape, table.shape[-2], 1))
-        found = found[..., 0]
-        x0, y0, width, per_height, start, bend, _ = found.unbind(-1)
-        above = (inside - y0) * per_height
+        x0, y0, width, height, start, end = found[..., 0].unbind(-1)
+        # In a bin, everything is measured in its width, height and mean slope.
+        per_slope = width / height
+        start = start * per_slope
+        bend = torch.addcmul(start - 2.0, end, per_slope)
+        above = (inside - y0) / height
         b = torch.addcmul(start, above, bend, value=-1.0)
         root = torch.addcmul(
             torch.sub(b, above, alpha=2.0).square(), above, 1.0 - above, value=4.0
         )
         share = 2.0 * above / (b + root.clamp(min=0.0).sqrt())
-        return torch.addcmul(x0, share, width) + (value - inside), (share, found[..., -3:])
+        return torch.addcmul(x0, share, width) + (value - inside), (share, start, bend, per_slope)
 
     @staticmethod
-    def log_derivative(places: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def log_derivative(places: list[tuple[Tensor, ...]]) -> Tensor:
         """Log derivatives of several splines, summed over the last axes."""
-        shares, tables = zip(*places, strict=True)
-        share = torch.cat(shares, -1)
-        start, bend, flat = torch.cat(tables, -2).unbind(-1)
+        share, start, bend, per_slope = (torch.cat(part, -1) for part in zip(*places, strict=True))
         rest = torch.addcmul(share, share, share, value=-1.0)
         # The mean slope times this over the square of the next is the slope there.
         slope = torch.addcmul(start, share, torch.addcmul(2.0 - 2.0 * start, share, bend))
-        return (((1.0 + bend * rest).square() / slope).log() + flat).sum(-1)
+        return ((1.0 + bend * rest).square() * per_slope / slope).log().sum(-1)
 
 
 class _Whitened:
