@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "acie"
 #: Leaves that everything may import.
 FOUNDATIONS = {
     "errors", "units", "device", "seeds", "threads", "variables", "quantiles", "distinct",
+    "allocator",
 }  # fmt: skip
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars
@@ -29,6 +30,7 @@ LAYERS = {
     "seeds": set(),
     "threads": set(),
     "distinct": set(),
+    "allocator": set(),
     "variables": set(),
     "quantiles": set(),
     "observation": set(),

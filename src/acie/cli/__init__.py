@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from acie.allocator import keep_freed_memory
 from acie.errors import ACIEError
 
 app = typer.Typer(
@@ -410,6 +411,7 @@ def doctor() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code and shows no traceback for user errors."""
+    keep_freed_memory()
     try:
         app(args=None if argv is None else list(argv), prog_name="acie")
     except ACIEError as error:

@@ -109,8 +109,6 @@ class ImportanceResult:
             lowers it.
         amortised_efficiency: Effective sample size over number of the draws of the amortised
             posterior alone, ``(batch,)``: how well it agrees with the exact likelihood.
-        pareto_k: Tail shape of all weights, ``(batch,)``.
-        log_evidence: Log of the mean weight, ``(batch,)``; minus infinity without weight.
         draws: All draws, ``(total, batch, dim)``.
         log_weights: Their log weights, ``(total, batch)``.
     """
@@ -120,10 +118,18 @@ class ImportanceResult:
     log_target: Tensor
     efficiency: Tensor
     amortised_efficiency: Tensor
-    pareto_k: Tensor
-    log_evidence: Tensor
     draws: Tensor
     log_weights: Tensor
+
+    @property
+    def pareto_k(self) -> Tensor:
+        """Tail shape of all weights, ``(batch,)``."""
+        return pareto_k(self.log_weights)
+
+    @property
+    def log_evidence(self) -> Tensor:
+        """Log of the mean weight, ``(batch,)``; minus infinity without weight."""
+        return torch.logsumexp(self.log_weights, 0) - math.log(len(self.log_weights))
 
 
 class AdaptiveImportanceSampler:
@@ -230,8 +236,6 @@ def _summarise(
         log_target=target.gather(0, index),
         efficiency=(torch.minimum(final, pooled) / last).clamp(0.0, 1.0),
         amortised_efficiency=amortised.clamp(0.0, 1.0),
-        pareto_k=pareto_k(weights),
-        log_evidence=torch.logsumexp(weights, 0) - math.log(x.shape[0]),
         draws=x,
         log_weights=weights,
     )

@@ -160,7 +160,8 @@ class DelayedTauSolver:
     def _row(self, log_age: Tensor) -> Tensor:
         """The table at one age, ``(1, node)``."""
         log_x = self._log_x.to(log_age.device)[None]
-        return self._excess(log_x, log_age.double().exp().expand_as(log_x), torch.zeros_like(log_x))
+        age = log_age.double().exp().expand_as(log_x)
+        return self._excess(log_x, age, torch.zeros_like(log_x))
 
     def _lookup(self, age: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
         table, first, width = self._table, self._log_age[0], self._log_age[1] - self._log_age[0]

@@ -46,13 +46,10 @@ class DriftMonitor:
         )
         self._names = [name for name in values if name != "redshift"]
         inner = torch.linspace(0, 1, _BINS + 1, dtype=torch.float64)[1:-1]
-        prior = {name: values[name].double() for name in self._names}
-        self._edges = {n: torch.quantile(v, inner, dim=1).T.contiguous() for n, v in prior.items()}
-        self._expected = {
-            name: torch.stack([self._shares(name, cell, prior[name][cell]) for cell in
-                               range(_CELLS)])
-            for name in self._names
-        }  # fmt: skip
+        prior = torch.stack([values[name].double() for name in self._names], 1)
+        #: Of each cell and variable, ``(cell, variable, edge)`` and ``(cell, variable, bin)``.
+        self._edges = torch.quantile(prior, inner, dim=-1).movedim(0, -1).contiguous()
+        self._expected = torch.stack([self._shares(c, prior[c]) for c in range(_CELLS)])
         empty = torch.zeros(len(self._names), _BINS, dtype=torch.float64)
         self._seen, self._due, self._weight = empty, empty.clone(), 0.0
         self._lock = threading.Lock()
@@ -67,13 +64,11 @@ class DriftMonitor:
         keep = 1.0 - 1.0 / _MEMORY
         for galaxy in range(len(redshift)):
             cell = int((self._centres - redshift[galaxy].double()).abs().argmin())
-            seen = torch.stack(
-                [self._shares(n, cell, values[n][:, galaxy].double()) for n in self._names]
-            )
-            due = torch.stack([self._expected[name][cell] for name in self._names])
+            draws = torch.stack([values[name][:, galaxy].double() for name in self._names])
+            seen = self._shares(cell, draws)
             with self._lock:
                 self._seen = keep * self._seen + seen
-                self._due = keep * self._due + due
+                self._due = keep * self._due + self._expected[cell]
                 self._weight = keep * self._weight + 1.0
 
     def index(self) -> dict[str, float]:
@@ -86,7 +81,8 @@ class DriftMonitor:
         found = ((seen - due) * (seen / due).log()).sum(-1)
         return dict(zip(self._names, found.tolist(), strict=True))
 
-    def _shares(self, name: str, cell: int, draws: Tensor) -> Tensor:
-        """Share of draws in each bin of the prior."""
-        place = torch.bucketize(draws.contiguous(), self._edges[name][cell], right=True)
-        return torch.bincount(place, minlength=_BINS).double() / len(draws)
+    def _shares(self, cell: int, draws: Tensor) -> Tensor:
+        """Share of draws ``(variable, draw)`` in each bin of the prior, ``(variable, bin)``."""
+        place = torch.searchsorted(self._edges[cell], draws, right=True)
+        counts = torch.zeros(len(draws), _BINS, dtype=torch.float64)
+        return counts.scatter_add_(1, place, torch.ones_like(draws)) / draws.shape[1]
