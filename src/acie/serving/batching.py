@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 
 #: Weight of the newest measurement in the moving average of the time per item.
 _NEWEST = 0.2
+#: Turns of the event loop without a new item after which no more is expected.
+_TURNS = 8
 
 
 class Overloaded(ACIEError):
@@ -41,8 +43,8 @@ class _Waiting(Generic[Item, Result]):
 class MicroBatcher(Generic[Item, Result]):
     """Collects items while the engine is busy and hands it as many as fit when it is free.
 
-    There is no waiting for company: a lone item is computed at once, and under load batches grow
-    by themselves to what has arrived meanwhile. Items of one key are computed together; among keys
+    A lone item is computed at once, and under load batches grow by themselves to what has arrived
+    meanwhile; those whose requests are being read at the moment come along. Items of one key are computed together; among keys
     the one whose first item has waited longest is next.
 
     Arguments:
@@ -151,6 +153,7 @@ class MicroBatcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         try:
             while self._queues:
+                await self._company()
                 key, batch = self._next()
                 if not batch:
                     continue
@@ -166,6 +169,17 @@ class MicroBatcher(Generic[Item, Result]):
                     _settle(waiting.future, result)
         finally:
             self._running, self._in_work = None, 0
+
+    async def _company(self) -> None:
+        """Let those come along whose requests are being read at this moment.
+
+        The loop turns without waiting, so a lone item is hardly delayed.
+        """
+        still = 0
+        while self._waiting < self._max_batch and still < _TURNS:
+            before = self._waiting
+            await asyncio.sleep(0)
+            still = still + 1 if self._waiting == before else 0
 
     def _next(self) -> tuple[Hashable, list[_Waiting]]:
         """The oldest key and as many of its items as fit, without those nobody waits for."""

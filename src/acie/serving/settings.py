@@ -80,7 +80,7 @@ class InferenceSettings(_Section):
     models_folder: Path | None = Field(None, description="Models that may be loaded by name.")
     samples: int = Field(64, ge=2, description="Posterior draws of a request that asks for none.")
     max_samples: int = Field(1024, ge=2, description="Most draws a request may ask for.")
-    max_batch: int = Field(16, ge=1, description="Most galaxies that are computed together.")
+    max_batch: int = Field(24, ge=1, description="Most galaxies that are computed together.")
     queue: int = Field(128, ge=1, description="Most galaxies that wait.")
 
 
