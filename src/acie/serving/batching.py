@@ -44,8 +44,8 @@ class MicroBatcher(Generic[Item, Result]):
     """Collects items while the engine is busy and hands it as many as fit when it is free.
 
     A lone item is computed at once, and under load batches grow by themselves to what has arrived
-    meanwhile; those whose requests are being read at the moment come along. Items of one key are computed together; among keys
-    the one whose first item has waited longest is next.
+    meanwhile; those whose requests are being read at the moment come along. Items of one key are
+    computed together; among keys the one whose first item has waited longest is next.
 
     Arguments:
         compute: Maps a key and items to results or exceptions, one each; called in ``executor``.
