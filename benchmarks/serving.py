@@ -31,8 +31,6 @@ URL = "/api/v2/inference/counterfactual"
 MAIN = "import sys; from acie.cli import main; sys.exit(main())"
 PARTS = ("cached", "low", "throughput", "single", "overload", "memory")
 CLIENTS, CROWD = 32, 256
-#: Galaxies that the service computes together at most, by default.
-BATCH = 24
 #: Seconds after which a client that does not heed Retry-After asks again.
 RUDE_S = 0.5
 #: Nothing may take longer than this, or it hangs.
@@ -206,6 +204,13 @@ def engine_loop(batch: int, seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
+def largest_batch() -> int:
+    """Galaxies that the service computes together at most, by default."""
+    from acie.serving.settings import InferenceSettings
+
+    return InferenceSettings().max_batch
+
+
 def engine_apart(batch: int, seconds: float) -> float:
     """:func:`engine_loop` in a process of its own."""
     done = subprocess.run(
@@ -275,7 +280,7 @@ def measure(parts: list[str], seconds: float, minutes: float) -> dict[str, objec
     """All figures that were asked for."""
     bodies, found = Bodies(), {}
     if "throughput" in parts:
-        found["engine_galaxies_per_s"] = engine_apart(BATCH, seconds)
+        found["engine_galaxies_per_s"] = engine_apart(largest_batch(), seconds)
     if {"cached", "low", "throughput", "overload"} & set(parts):
         with serving() as (url, _):
             if "cached" in parts:

@@ -4,8 +4,6 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from acie.serving.batching import MicroBatcher
 
 
@@ -50,14 +48,38 @@ def test_items_of_different_keys_are_computed_apart():
     assert batches == [("a", [1, 3]), ("b", [2])]
 
 
-@pytest.mark.parametrize("wait_s", [0.0, 0.02])
-def test_a_lone_item_waits_for_nobody(wait_s):
+def test_a_lone_item_is_handed_over_at_once():
+    # The loop turns a few times and sleeps through nothing: a sleep would be thousands of turns.
+    turns, seen = [0], []
+
+    class Executor(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            seen.append(turns[0])
+            return super().submit(*arguments)
+
+    async def main():
+        with Executor(1) as executor:
+            batcher = MicroBatcher(lambda key, items: items, executor, 8, 64)
+            task = asyncio.create_task(batcher.submit("a", 1, time.monotonic() + 10.0))
+            while not seen:
+                await asyncio.sleep(0)
+                turns[0] += 1
+            assert await task == 1
+
+    asyncio.run(main())
+    assert seen[0] < 20
+
+
+def test_whoever_leaves_before_the_engine_is_asked_leaves_nothing_behind():
     async def main():
         with ThreadPoolExecutor(1) as executor:
             batcher = MicroBatcher(lambda key, items: items, executor, 8, 64)
-            first = asyncio.create_task(batcher.submit("a", 1, time.monotonic() + 10.0))
-            await asyncio.sleep(wait_s)
-            # The loop turns without waiting: nothing is slept through.
-            assert await asyncio.wait_for(first, 5.0) == 1
+            task = asyncio.create_task(batcher.submit("a", 1, time.monotonic() + 10.0))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+            await batcher.drain()
+            assert batcher.depth == 0
+            assert await batcher.submit("a", 2, time.monotonic() + 10.0) == 2
 
     asyncio.run(main())

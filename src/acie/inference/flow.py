@@ -184,18 +184,20 @@ class _CouplingInverse:
         self._fixed = hidden
         for weight, bias in rest:
             hidden = torch.baddbmm(bias, nn.functional.silu(hidden), weight)
-        self._first = _InverseSpline(hidden.unflatten(-1, (-1, layers.layer.total)), layers.layer)
+        self._first = _InverseSpline.of(
+            hidden.unflatten(-1, (-1, layers.layer.total)), layers.layer
+        )
 
     def __call__(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``(sample, batch, dim)`` back; also the log determinant, ``(sample, batch)``."""
         layers, places = self._layers, []
         for index, (first, second) in enumerate(layers.columns):
-            known, place = self._first.layer(index)(value.index_select(-1, first))
+            known, place = self._first[index](value.index_select(-1, first))
             places.append(place)
             hidden = nn.functional.linear(known, layers.heads[index]) + self._fixed[index]
             for weight, bias in layers.tails[index]:
                 hidden = nn.functional.linear(nn.functional.silu(hidden), weight, bias)
-            spline = _InverseSpline(hidden.unflatten(-1, (len(second), -1)), layers.layer)
+            spline = _InverseSpline.of(hidden.unflatten(-1, (len(second), -1)), layers.layer)
             rest, place = spline(value.index_select(-1, second))
             places.append(place)
             value = torch.cat([known, rest], -1)
@@ -212,34 +214,40 @@ class _InverseSpline:
         Durkan et al. 2019, Neural Spline Flows, arXiv:1906.04032, equations 4 to 8.
 
     Arguments:
-        parameters: Widths, heights and derivatives, ``(*, 3 bin - 1)``.
-        layer: Supplies the number of bins and the smallest slope.
+        inner: Inner knots of values, ``(*, bin - 1)``.
+        table: For each bin: left knot of both axes, width, height, slopes at both knots,
+            ``(*, 6, bin)``.
     """
 
     _BOUND = 5.0
 
-    def __init__(self, parameters: Tensor, layer: nn.Module) -> None:
+    def __init__(self, inner: Tensor, table: Tensor) -> None:
+        self._inner, self._table = inner, table
+
+    @classmethod
+    def of(cls, parameters: Tensor, layer: nn.Module) -> "_InverseSpline":
+        """From the output of a layer's network.
+
+        Arguments:
+            parameters: Widths, heights and derivatives, ``(*, 3 bin - 1)``.
+            layer: Supplies the number of bins and the smallest slope.
+        """
         bins = layer.shapes[0][0]
         scale = 1.0 / abs(math.log(layer.univariate.keywords["slope"]))
         sizes, slopes = parameters.split([2 * bins, bins - 1], -1)
         sizes = sizes.unflatten(-1, (2, bins))
         # Bounded by the line itself, so the exponential needs no maximum taken off first.
         sizes = (sizes / (1.0 + (2.0 * scale) * sizes.abs())).exp()
-        sizes = sizes * (2.0 * self._BOUND / sizes.sum(-1, keepdim=True))
-        edges = sizes.cumsum(-1) - self._BOUND
-        #: Inner knots of values.
-        self._inner = edges[..., 1, :-1]
+        sizes = sizes * (2.0 * cls._BOUND / sizes.sum(-1, keepdim=True))
+        edges = sizes.cumsum(-1) - cls._BOUND
         slopes = (slopes / (1.0 + scale * slopes.abs())).exp()
         slopes = nn.functional.pad(slopes, (1, 1), value=1.0)
         ends = slopes.unfold(-1, 2, 1).transpose(-1, -2)
-        #: For each bin: left knot of both axes, width, height, slopes at both knots.
-        self._table = torch.cat([edges - sizes, sizes, ends], -2)
+        return cls(edges[..., 1, :-1], torch.cat([edges - sizes, sizes, ends], -2))
 
-    def layer(self, index: int) -> "_InverseSpline":
-        """The splines of one layer, if the first axis of the parameters is that of layers."""
-        one = object.__new__(type(self))
-        one._inner, one._table = self._inner[index], self._table[index]
-        return one
+    def __getitem__(self, index: int) -> "_InverseSpline":
+        """Those at one place of the first axis, for example of one layer."""
+        return _InverseSpline(self._inner[index], self._table[index])
 
     def __call__(self, value: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Inverse of ``(sample, *)``, and what its derivative follows from."""

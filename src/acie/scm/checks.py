@@ -56,15 +56,10 @@ def refuse_nan(name: str, value: Tensor) -> Tensor:
     Raises:
         OutsideSupport: With the number of samples at fault.
     """
-    wrong = value.isnan()
-    if bool(wrong.any()):
-        raise OutsideSupport(
-            name,
-            expected="at least one allowed value, given its parents",
-            found=f"none in {int(wrong.sum())} of {wrong.numel()} samples",
-            remedy="The action or its causes leave this variable no room; ask for less.",
-        )
-    return value
+    return _refuse(
+        name, value, "at least one allowed value, given its parents", "samples without any",
+        "The action or its causes leave this variable no room; ask for less.",
+    )  # fmt: skip
 
 
 def refuse_impossible(name: str, noise: Tensor) -> Tensor:
@@ -73,14 +68,17 @@ def refuse_impossible(name: str, noise: Tensor) -> Tensor:
     Raises:
         OutsideSupport: With the number of values at fault.
     """
-    wrong = noise.isnan()
+    return _refuse(
+        name, noise, "values that its mechanism can produce from its parents", "that it cannot"
+    )
+
+
+def _refuse(name: str, numbers: Tensor, expected: str, what: str, remedy: str = "") -> Tensor:
+    wrong = numbers.isnan()
     if bool(wrong.any()):
-        raise OutsideSupport(
-            name,
-            expected="values that its mechanism can produce from its parents",
-            found=f"{int(wrong.sum())} of {wrong.numel()} that it cannot",
-        )
-    return noise
+        found = f"{int(wrong.sum())} of {wrong.numel()} {what}"
+        raise OutsideSupport(name, expected=expected, found=found, remedy=remedy)
+    return numbers
 
 
 def allowed(variable: Variable, value: Tensor, bounds: tuple[Bound, Bound]) -> Tensor:

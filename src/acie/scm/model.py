@@ -3,6 +3,7 @@
 __all__ = ["StructuralCausalModel"]
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -86,8 +87,8 @@ class StructuralCausalModel(nn.Module):
 
     @property
     def mechanisms(self) -> Mapping[str, AbstractMechanism]:
-        """Mechanisms by name, in topological order; not to be changed."""
-        return self._by_name
+        """Mechanisms by name, in topological order."""
+        return MappingProxyType(self._by_name)
 
     def __repr__(self) -> str:
         width = max(map(len, self.graph.order), default=0)

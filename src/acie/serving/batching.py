@@ -154,6 +154,9 @@ class MicroBatcher(Generic[Item, Result]):
         try:
             while self._queues:
                 await self._company()
+                if not self._queues:
+                    # Whoever waited has left meanwhile.
+                    break
                 key, batch = self._next()
                 if not batch:
                     continue
