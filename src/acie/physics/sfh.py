@@ -30,11 +30,16 @@ _FLATTEST = -1e-6
 
 
 def _formed(x: Tensor) -> Tensor:
-    """P(x), of which half the digits are left at x = 1e-8."""
-    # In this form the first order has cancelled exactly, and the error is 2 eps / x: worth double
-    # precision, which Apple's processors do not have.
-    exact = (x if x.device.type == "mps" else x.double()).clamp(max=80.0)
-    return (torch.exp(-exact) * (torch.expm1(exact) - exact)).to(x.dtype)
+    """P(x) without cancellation at small x, where P ~ x^2 / 2 - x^3 / 3 + x^4 / 8."""
+    if x.dtype == torch.float64:
+        # In this form the first order has cancelled exactly, and the error is 2 eps / x.
+        x = x.clamp(max=600.0)
+        return torch.exp(-x) * (torch.expm1(x) - x)
+    # That is too much in single precision.
+    small = x.abs() < 1e-3
+    safe = torch.where(small, torch.ones_like(x), x)
+    exact = -torch.expm1(-safe) - safe * torch.exp(-safe)
+    return torch.where(small, x * x * (0.5 - x / 3.0 + x * x / 8.0), exact)
 
 
 def delayed_tau_bin_masses(age_gyr: Tensor, tau_gyr: Tensor, edges_gyr: Tensor) -> Tensor:
