@@ -276,7 +276,11 @@ def test_a_slow_reader_slows_the_writer(live, request_of, monkeypatch):
 
 def test_cancelling_a_stream_empties_the_queue(live, stub, request_of, eventually):
     with live.busy():
+        # One is in the engine's hands, so that none of the stream can be: all of it must wait.
+        first = stub.CounterfactualInference.future(request_of(), timeout=TIMEOUT)
+        assert eventually(lambda: live.resources.service._batcher._in_work == 1)
         call = stub.BatchInference((request_of() for _ in range(8)), timeout=TIMEOUT)
         assert eventually(lambda: live.waiting > 0)
         call.cancel()
         assert eventually(lambda: live.waiting == 0)
+    assert first.result().confidence > 0.0
