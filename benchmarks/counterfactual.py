@@ -1,4 +1,7 @@
-"""Latency of one counterfactual query and throughput of a batch, spectra included."""
+"""Latency of one counterfactual query and throughput of a batch, spectra included.
+
+Memory is kept as every ``acie`` command keeps it, see :mod:`acie.allocator`.
+"""
 
 import argparse
 import json
@@ -7,6 +10,7 @@ import time
 import torch
 
 import acie
+from acie.allocator import keep_freed_memory
 from acie.simulation import Simulator, SurveyConfig
 
 
@@ -46,6 +50,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="galaxy-v1")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    keep_freed_memory()
     result = run(arguments.model, arguments.repeats)
     if arguments.json:
         print(json.dumps(result))
