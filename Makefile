@@ -9,7 +9,7 @@ install: .venv/installed  ## make .venv and install
 .venv/installed: pyproject.toml constraints.txt clients/python/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,evaluate,serve,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[all,torchserve,test]'
 	$(BIN)/pip install -q -c constraints.txt -e 'clients/python[grpc]'
 	touch $@
 
