@@ -67,6 +67,9 @@ LAYERS = {
     },
     "questions": {"physics", "results", "scm", "simulation"},
     "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
+    "benchmark": {
+        "acie", "engine", "manifest", "observation", "physics", "simulation",
+    },
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }

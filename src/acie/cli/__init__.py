@@ -402,6 +402,33 @@ def token_revoke(
 
 
 @app.command()
+def benchmark(
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "latest",
+    dataset: Annotated[str, typer.Option(metavar="10k|20k|N", help="Galaxies.")] = "10k",
+    device: Annotated[str, typer.Option(help="all, cpu, cuda, mps.")] = "all",
+    seconds: Annotated[float, typer.Option(help="Time for each stage.")] = 10.0,
+    only: Annotated[str, typer.Option(help="Only these stages, a,b,c.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write JSON.")] = None,
+    compare: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="An earlier result to compare with.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+) -> None:
+    """Measure how fast a model is here, and how far that is from what the machine can do.
+
+    Example: acie benchmark --dataset 20k --out now.json --compare before.json
+    """
+    from acie.benchmark import BenchmarkConfig
+    from acie.cli.answers import names_of
+    from acie.cli.benchmark import run
+
+    chosen = {"stages": names_of(only)} if only else {}
+    config = BenchmarkConfig(model, dataset, device, seconds, seed=seed, **chosen)
+    run(config, out, compare, json_output)
+
+
+@app.command()
 def doctor() -> None:
     """Check this installation: versions, device, model, template grids."""
     from acie.cli.doctor import run

@@ -46,7 +46,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     """Print a table on standard output."""
     grid = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        grid.add_column(column, justify="left" if column in ("variable", "name") else "right")
+        first = column in ("variable", "name")
+        grid.add_column(column, justify="left" if first else "right", no_wrap=first)
     for row in rows:
         grid.add_row(*row)
     Console(soft_wrap=True).print(grid)
