@@ -13,13 +13,14 @@ install: .venv/installed  ## make .venv and install
 	$(BIN)/pip install -q -c constraints.txt -e 'clients/python[grpc]'
 	touch $@
 
-servers:  ## PostgreSQL, Redis and nginx for the tests, where they are missing and this user may
-	@if [ -x /usr/sbin/nginx ] && command -v redis-server >/dev/null && \
+servers:  ## PostgreSQL, Redis, nginx and Java for the tests, where they are missing and this user may
+	@if [ -x /usr/sbin/nginx ] && command -v redis-server >/dev/null && command -v java >/dev/null && \
 	    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    export DEBIAN_FRONTEND=noninteractive; apt-get -q update && \
-	    apt-get -q install -y --no-install-recommends postgresql redis-server nginx || true; \
-	else echo "PostgreSQL, Redis or nginx is missing: their tests are skipped"; fi
+	    apt-get -q install -y --no-install-recommends \
+	        postgresql redis-server nginx openjdk-17-jre-headless || true; \
+	else echo "PostgreSQL, Redis, nginx or Java is missing: their tests are skipped"; fi
 
 test: install servers  ## set up and run every test
 	$(BIN)/python -m pytest

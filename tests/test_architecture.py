@@ -70,6 +70,7 @@ LAYERS = {
     "benchmark": {
         "acie", "engine", "manifest", "observation", "physics", "simulation",
     },
+    "export": {"bundle", "manifest"},
     "training": {"bundle", "inference", "physics", "simulation"},
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }
@@ -79,6 +80,7 @@ TOP = {"cli", "demo", "serving", "__main__"}
 #: Third-party packages that only some parts may import.
 OWNERS = {
     "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
+    "model_archiver": {"export/torchserve.py"},
     "lightning": {"training"},
     "yaml": {"tabular", "training"},
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
