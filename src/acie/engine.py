@@ -6,7 +6,7 @@ states and ``(sample, batch, wave)`` for spectra.
 
 __all__ = ["CounterfactualEngine"]
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from acie.distinct import DistinctDraws, Part
 from acie.errors import ConflictingInterventions, MissingRedshift
 from acie.inference import RefinementConfig
 from acie.observation import Observation
-from acie.physics import OBSERVED, StellarPopulationModel
+from acie.physics import OBSERVED, Sightline, StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
 from acie.redshift import RedshiftEstimate, RedshiftScanner
 from acie.refinement import PosteriorRefiner, RefinementModels
@@ -71,6 +71,17 @@ class CounterfactualEngine:
             self._scanner = RedshiftScanner(self.bundle.encoder)
         return self._scanner(observation)
 
+    def sightlines(self, observation: Observation) -> list[Sightline]:
+        """What all spectra of each galaxy share, for :meth:`abduct` and :meth:`predict`.
+
+        Raises:
+            MissingRedshift: A redshift is not a number.
+            OutsideSupport: A redshift is outside the range of the model.
+        """
+        self.check_redshift(observation.redshift)
+        with torch.inference_mode(), undivided():
+            return self.physics.sightlines_of(observation.batched())
+
     # -- step 1: abduction --------------------------------------------------------------------
 
     @torch.no_grad()
@@ -80,6 +91,7 @@ class CounterfactualEngine:
         observation: Observation,
         num_samples: int = 256,
         generator: torch.Generator | None = None,
+        sightlines: Sequence[Sightline] | None = None,
     ) -> PosteriorSamples:
         """Posterior of the physical state, refined with the exact likelihood.
 
@@ -87,6 +99,7 @@ class CounterfactualEngine:
             observation: One galaxy or a batch.
             num_samples: Draws per galaxy.
             generator: Source of all randomness; seed 0 when left out.
+            sightlines: From :meth:`sightlines`, to be used again in :meth:`predict`.
 
         Raises:
             MissingRedshift: A redshift is not a number.
@@ -98,7 +111,7 @@ class CounterfactualEngine:
         encoder = self.bundle.encoder
         encoding = encoder.encode(observation)
         features = encoder.standardise(encoding.features).float()
-        refined = self._refiner.run(observation, features, num_samples, generator)
+        refined = self._refiner.run(observation, features, num_samples, generator, sightlines)
         outlier = encoder.misfit_of(encoding).is_outlier
         return PosteriorSamples(
             values=refined.values,
@@ -113,10 +126,11 @@ class CounterfactualEngine:
         observation: Observation,
         num_samples: int = 256,
         generator: torch.Generator | None = None,
+        sightlines: Sequence[Sightline] | None = None,
     ) -> Abduction:
         """Posterior draws inverted to exogenous noise; the residual of the pixels is noise too."""
         generator = torch.Generator().manual_seed(0) if generator is None else generator
-        posterior = self.infer(observation, num_samples, generator)
+        posterior = self.infer(observation, num_samples, generator, sightlines)
         with undivided():
             with torch.inference_mode():
                 noise = self.scm.abduct(posterior.values, generator)
@@ -156,6 +170,7 @@ class CounterfactualEngine:
         abduction: Abduction,
         actions: Mapping[str, Intervention],
         hold: Iterable[str] = (),
+        sightlines: Sequence[Sightline] | None = None,
     ) -> CounterfactualResult:
         """The counterfactual world with the same noise."""
         observation = observation.batched()
@@ -166,7 +181,8 @@ class CounterfactualEngine:
             # No cause of the spectrum moved: the effect is exactly zero, not zero to rounding.
             change = torch.zeros_like(factual.spectra)
         else:
-            change = self._change(values, observation, factual.spectra)
+            sightlines = sightlines or self.physics.sightlines_of(observation)
+            change = self._change(values, sightlines, factual.spectra)
         text = tuple(describe(action, name) for name, action in actions.items())
         return CounterfactualResult(
             observation, abduction, text, values, change, extrapolated(values) | partial
@@ -191,8 +207,9 @@ class CounterfactualEngine:
             generator: Source of all randomness; seed 0 when left out.
         """
         actions = self.act(do)
-        abduction = self.abduct(observation, num_samples, generator)
-        return self.predict(observation, abduction, actions, hold)
+        sightlines = self.sightlines(observation)
+        abduction = self.abduct(observation, num_samples, generator, sightlines)
+        return self.predict(observation, abduction, actions, hold, sightlines)
 
     def effect(
         self, observation: Observation, do: Any, name: str = "flux", **options: Any
@@ -246,7 +263,7 @@ class CounterfactualEngine:
         return abduction, values, partial.long() * int(QualityFlag.PARTIAL)
 
     def _change(
-        self, values: Mapping[str, Tensor], observation: Observation, factual: Tensor
+        self, values: Mapping[str, Tensor], sightlines: Sequence[Sightline], factual: Tensor
     ) -> Tensor:
         """Model spectra of states minus ``factual``, each ``(sample, batch, wave)``.
 
@@ -259,8 +276,6 @@ class CounterfactualEngine:
         draws = DistinctDraws(new)
         causes = draws.take(dict(values), names)
         light = self.physics.coefficients(causes)
-        excess = self.physics.lsf_excess(observation.redshift, observation.lsf)
-        sightlines = self.physics.sightlines(observation.redshift, excess)
         change = torch.empty_like(factual)
 
         def work(part: Part) -> None:

@@ -39,6 +39,16 @@ def test_draws_carry_their_own_density(flow, context):
     torch.testing.assert_close(flow.log_prob(x, context), log_q, rtol=0, atol=5e-3)
 
 
+def test_draws_are_the_same_with_and_without_gradients(flow, context):
+    # The first take zuko's inverse, the second the prepared one.
+    slow, log_slow = flow.sample_and_log_prob(50, context, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        fast, log_fast = flow.sample_and_log_prob(50, context, torch.Generator().manual_seed(2))
+    assert slow.requires_grad
+    torch.testing.assert_close(fast, slow.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(log_fast, log_slow.detach(), rtol=0, atol=2e-3)
+
+
 def test_the_prepared_inverse_is_that_of_zuko(flow, context):
     noise = 1.5 * torch.randn(40, 7, 3, generator=torch.Generator().manual_seed(3))
     # Beyond the last knot at 5 the splines are the identity.

@@ -5,6 +5,7 @@ __all__ = [
     "FlatLambdaCDM",
     "PhysicsConstraints",
     "ReadOuts",
+    "Sightline",
     "StellarPopulationModel",
     "SubsetModel",
     "TemplateSet",
@@ -14,6 +15,7 @@ __all__ = [
 
 from acie.physics.constraints import PhysicsConstraints, Violation
 from acie.physics.cosmology import FlatLambdaCDM
+from acie.physics.sightline import Sightline
 from acie.physics.spectrum import OBSERVED, ReadOuts, StellarPopulationModel
 from acie.physics.subset import SubsetModel
 from acie.physics.templates import TemplateSet

@@ -38,7 +38,9 @@ class Sightline:
     ) -> None:
         #: Where the window lies on the rest grid.
         self.pixels = slice(first, first + window.size)
-        self._window, self._broadening, self._excess = window, broadening, excess_km2_s2
+        #: Variance of instrument minus templates, km^2/s^2, ``(wave,)``, or None.
+        self.excess = excess_km2_s2
+        self._window, self._broadening = window, broadening
         self._least = 0.0 if excess_km2_s2 is None else float(excess_km2_s2.min())
         self._samplers: dict[float, PixelSampler] = {}
 
@@ -53,7 +55,7 @@ class Sightline:
             out: Where to write.
         """
         light = self._window.taper(light)
-        if self._excess is None:
+        if self.excess is None:
             return self._window.sample(self._broadening(light, variance_km2_s2), out)
         base = variance_km2_s2 + self._least
         if bool((base >= 0.0).all()):
@@ -64,7 +66,7 @@ class Sightline:
     def _sampler(self, variance: float) -> PixelSampler:
         """For spectra of this squared dispersion that have only got what exceeds the least."""
         if variance not in self._samplers:
-            total = (variance + self._excess).clamp(min=0.0)
+            total = (variance + self.excess).clamp(min=0.0)
             self._samplers[variance] = self._window.sampler(total - max(variance + self._least, 0))
         return self._samplers[variance]
 
@@ -81,7 +83,7 @@ class Sightline:
         place = torch.searchsorted(nodes, variance.detach().contiguous(), right=True)
         place = place.clamp(1, len(nodes) - 1)
         if out is None:
-            out = moved.new_empty(len(moved), self._excess.shape[-1])
+            out = moved.new_empty(len(moved), self.excess.shape[-1])
         for index in place.unique().tolist():
             rows = torch.nonzero(place == index)[:, 0]
             low, high = (float(node) for node in nodes[index - 1 : index + 1])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from acie.observation import Observation
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
@@ -257,6 +258,11 @@ class StellarPopulationModel(nn.Module):
         excess = [None] * len(redshift) if excess_km2_s2 is None else excess_km2_s2
         parts = zip(first.tolist(), broadening.unbind(), excess, strict=True)
         return [Sightline(window, *part) for part in parts]
+
+    def sightlines_of(self, observation: Observation) -> list[Sightline]:
+        """Those of a batch of observed galaxies, at their redshifts and resolutions."""
+        excess = self.lsf_excess(observation.redshift, observation.lsf)
+        return self.sightlines(observation.redshift, excess)
 
     def observe(
         self,

@@ -2,6 +2,7 @@
 
 __all__ = ["CAUSES", "ExactSpectra", "GalaxyPrior", "RefinementModels", "Settled"]
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from acie.distinct import DistinctDraws, Part
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import Observation
-from acie.physics import OBSERVED, StellarPopulationModel
+from acie.physics import OBSERVED, Sightline, StellarPopulationModel
 from acie.refinement.reduced import ReducedLikelihood
 from acie.scm import StructuralCausalModel
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
@@ -126,14 +127,18 @@ class ExactSpectra:
         models: What the density is made of.
         observation: One batch.
         inflation: See :class:`SpectrumLikelihood`.
+        sightlines: Of the galaxies; made anew when left out.
     """
 
     def __init__(
-        self, models: RefinementModels, observation: Observation, inflation: Tensor | None
+        self,
+        models: RefinementModels,
+        observation: Observation,
+        inflation: Tensor | None = None,
+        sightlines: Sequence[Sightline] | None = None,
     ) -> None:
         self._physics, self._redshift = models.physics, observation.redshift
-        self._excess = models.physics.lsf_excess(observation.redshift, observation.lsf)
-        self._sightlines = models.physics.sightlines(observation.redshift, self._excess)
+        self._sightlines = sightlines or models.physics.sightlines_of(observation)
         self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
 
     def __call__(
@@ -192,6 +197,7 @@ class ExactSpectra:
         """The reduced likelihood in the basis of these spectra."""
         states = {name: states[name] for name in CAUSES}
         return ReducedLikelihood(
-            self._physics, self.likelihood, self._redshift, self._excess, states, spectra,
-            log_weights,
+            self._physics, self.likelihood, self._redshift,
+            torch.stack([sightline.excess for sightline in self._sightlines]),
+            states, spectra, log_weights,
         )  # fmt: skip

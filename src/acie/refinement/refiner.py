@@ -3,6 +3,7 @@
 __all__ = ["HARD", "MISFIT", "PosteriorRefiner", "RefinedPosterior"]
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from acie.inference import (
     systematic_resample,
 )
 from acie.observation import Observation
+from acie.physics import Sightline
 from acie.refinement.density import ExactSpectra, GalaxyPrior, RefinementModels
 from acie.refinement.proposal import AmortisedProposal
 from acie.refinement.targets import ExactTarget, ReducedTarget
@@ -102,6 +104,7 @@ class PosteriorRefiner:
         features: Tensor,
         num_samples: int,
         generator: torch.Generator,
+        sightlines: Sequence[Sightline] | None = None,
     ) -> RefinedPosterior:
         """Refined draws of a batch of galaxies.
 
@@ -110,7 +113,9 @@ class PosteriorRefiner:
             features: Standardised features, ``(batch, n_features)``.
             num_samples: Draws to return per galaxy.
             generator: Source of all randomness.
+            sightlines: Of the galaxies; made anew when left out.
         """
+        sightlines = sightlines or self._models.physics.sightlines_of(observation)
         levels = [_Level(self._config)] if self._config else _levels(num_samples)
 
         def batch(level: _Level, part: tuple) -> RefinedPosterior:
@@ -118,7 +123,7 @@ class PosteriorRefiner:
 
         # Thousands of small operations: without the records of autograd they are a tenth faster.
         with torch.inference_mode():
-            found = batch(levels[0], (observation, features))
+            found = batch(levels[0], (observation, features, sightlines))
             # Correlated residuals inflate the errors, once and for all.
             inflated = found.correlation > MISFIT
             inflation = torch.where(inflated, found.correlation, 1.0)
@@ -127,8 +132,9 @@ class PosteriorRefiner:
                 index = torch.nonzero(needy)[:, 0]
                 if not len(index):
                     break
-                part = (observation[index], features[index], inflation[index], found.part(index))
-                again = batch(level, part)
+                own = [sightlines[galaxy] for galaxy in index.tolist()]
+                part = (observation[index], features[index], own)
+                again = batch(level, (*part, inflation[index], found.part(index)))
                 # A second look at the same errors must not be worse than the first.
                 better = inflated[index] | (again.size > found.size[index])
                 found.put(index[better], again.part(better))
@@ -143,6 +149,7 @@ class PosteriorRefiner:
         generator: torch.Generator,
         observation: Observation,
         features: Tensor,
+        sightlines: Sequence[Sightline],
         inflation: Tensor | None = None,
         earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
@@ -158,6 +165,7 @@ class PosteriorRefiner:
             group, seed = part
             own = torch.Generator().manual_seed(seed)
             given = (
+                sightlines[group[0] : group[-1] + 1],
                 None if inflation is None else inflation[group],
                 None if earlier is None else earlier.part(group),
             )
@@ -173,6 +181,7 @@ class PosteriorRefiner:
         level: _Level,
         out: Tensor,
         generator: torch.Generator,
+        sightlines: Sequence[Sightline],
         inflation: Tensor | None = None,
         earlier: RefinedPosterior | None = None,
     ) -> RefinedPosterior:
@@ -181,7 +190,7 @@ class PosteriorRefiner:
         flow = self._models.estimator.spectral
         proposal = AmortisedProposal(flow, features, generator if level.exact else None)
         prior = GalaxyPrior(self._models, observation.redshift, generator)
-        exact = ExactSpectra(self._models, observation, inflation)
+        exact = ExactSpectra(self._models, observation, inflation, sightlines)
         target: ReducedTarget | ExactTarget
         if level.exact:
             target = ExactTarget(proposal, prior, exact)

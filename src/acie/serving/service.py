@@ -15,6 +15,7 @@ import torch
 from acie.errors import ACIEError, ConfigurationError
 from acie.figures import counterfactual_band
 from acie.observation import Observation
+from acie.physics import Sightline
 from acie.redshift import settle_redshift
 from acie.report import state_summaries
 from acie.results import Abduction, CounterfactualResult
@@ -231,7 +232,8 @@ def _together(meters: Meters, tasks: Sequence[_Task]) -> list[Answer | Exception
     settled = [_settle(task) for task in tasks]
     batch = Observation.stack([observation for observation, _ in settled])
     begun = time.perf_counter()
-    abduction = engine.abduct(batch, samples, generator)
+    sightlines = engine.sightlines(batch)
+    abduction = engine.abduct(batch, samples, generator, sightlines)
     _mark(tasks, "abduct", begun)
     begun = time.perf_counter()
     answers: list[Answer | Exception] = [RuntimeError("not computed")] * len(tasks)
@@ -239,7 +241,8 @@ def _together(meters: Meters, tasks: Sequence[_Task]) -> list[Answer | Exception
     for index, task in enumerate(tasks):
         groups[task.question].append(index)
     for index in groups.values():
-        for place, answer in zip(index, _worlds(tasks, batch, abduction, index), strict=True):
+        found = _worlds(tasks, (batch, abduction, sightlines), index)
+        for place, answer in zip(index, found, strict=True):
             answers[place] = answer
     _mark(tasks, "predict", begun)
     meters.posterior(tasks[0].model, abduction.posterior.values, batch.redshift)
@@ -256,19 +259,23 @@ def _mark(tasks: Sequence[_Task], stage: str, since: float) -> None:
 
 
 def _worlds(
-    tasks: Sequence[_Task], batch: Observation, abduction: Abduction, index: list[int]
+    tasks: Sequence[_Task],
+    seen: tuple[Observation, Abduction, Sequence[Sightline]],
+    index: list[int],
 ) -> Iterable[Answer | Exception]:
     """Counterfactual worlds of the galaxies ``index``, which all have the same question."""
+    batch, abduction, sightlines = seen
     task = tasks[index[0]]
     which = torch.tensor(index)
     try:
         result = task.model.engine.predict(
-            batch[which], abduction.galaxies(which), task.actions, task.hold
-        )
+            batch[which], abduction.galaxies(which), task.actions, task.hold,
+            [sightlines[galaxy] for galaxy in index],
+        )  # fmt: skip
     except ACIEError as error:
         if len(index) == 1:
             return [error]
-        return [a for one in index for a in _worlds(tasks, batch, abduction, [one])]
+        return [a for one in index for a in _worlds(tasks, seen, [one])]
     return spread(lambda place: _answer(tasks[index[place]], result, place), range(len(index)))
 
 
