@@ -20,8 +20,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from acie.errors import BundleError, ChecksumMismatch, ConfigurationError, RegistryUnreachable
-from acie.manifest import sha256
+from acie.errors import ChecksumMismatch, ConfigurationError, RegistryUnreachable
+from acie.manifest import sha256, verify_files
 from acie.tracking.names import ModelName
 from acie.tracking.registry import ModelVersion, Registry, check_bundle
 from acie.tracking.settings import TrackingSettings, shown
@@ -133,13 +133,13 @@ def _kept(settings: TrackingSettings, name: ModelName, error: RegistryUnreachabl
 
 
 def _sound(folder: Path, manifest: str) -> bool:
-    """Whether a folder holds the whole bundle with this manifest."""
+    """Whether a folder holds every file of the bundle with this manifest, unchanged."""
     path = folder / "manifest.json"
     if not path.is_file() or sha256(path) != manifest:
         return False
     try:
-        check_bundle(folder)
-    except BundleError:
+        verify_files(folder, json.loads(path.read_text("utf-8")))
+    except ChecksumMismatch:
         return False
     return True
 
