@@ -68,6 +68,7 @@ LAYERS = {
     "questions": {"physics", "results", "scm", "simulation"},
     "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
     "training": {"bundle", "inference", "physics", "simulation"},
+    "tracking": {"acie", "bundle", "manifest", "tabular"},
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }
 #: Nothing below may import these; they may import anything.
@@ -77,6 +78,7 @@ TOP = {"cli", "demo", "serving", "__main__"}
 OWNERS = {
     "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
     "lightning": {"training"},
+    "mlflow": {"tracking/store.py"},
     "yaml": {"tabular", "training"},
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
     "specutils": {"io"},
@@ -280,7 +282,8 @@ import sys, torch
 from torch.distributions import Distribution
 before = Distribution._validate_args
 import acie
-heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow", "yaml"}
+heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow", "yaml",
+         "mlflow"}
 loaded = sorted(heavy & set(sys.modules))
 sys.stdout.write(f"{loaded} {Distribution._validate_args is before}")
 """
