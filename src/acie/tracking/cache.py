@@ -22,8 +22,9 @@ from typing import Any
 
 from acie.errors import ChecksumMismatch, ConfigurationError, RegistryUnreachable
 from acie.manifest import sha256, verify_files
+from acie.tracking.bundles import download_bundle
 from acie.tracking.names import ModelName
-from acie.tracking.registry import ModelVersion, Registry, check_bundle
+from acie.tracking.registry import ModelVersion, Registry
 from acie.tracking.settings import TrackingSettings, shown
 from acie.tracking.store import Store
 
@@ -161,16 +162,7 @@ def _download(registry: Registry, version: ModelVersion, folder: Path) -> None:
     try:
         # A folder of mkdtemp is for its owner alone; a model is not.
         (aside / "model").mkdir()
-        found = registry.store.download(version.source, aside / "model")
-        manifest = found / "manifest.json"
-        if not manifest.is_file() or sha256(manifest) != expected:
-            raise ChecksumMismatch(
-                f"manifest of {version.uri}",
-                expected=f"SHA-256 {expected[:12]}..., as registered",
-                found=sha256(manifest)[:12] if manifest.is_file() else "no such file",
-                remedy="The bundle was changed in the store: register it again.",
-            )
-        check_bundle(found)
+        found = download_bundle(registry.store, version.source, expected, aside / "model")
         _place(found, folder, expected)
     except OSError as error:
         raise _unwritable(folder, error) from None

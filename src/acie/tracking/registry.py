@@ -5,7 +5,7 @@ SHA-256 of its manifest, which covers every file, and that of its evaluation. Wh
 is compared with them.
 """
 
-__all__ = ["ModelVersion", "Registry", "check_bundle"]
+__all__ = ["ModelVersion", "Registry"]
 
 import hashlib
 import json
@@ -16,35 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from acie.errors import ConfigurationError, IncompatibleBundle, UnknownModel
-from acie.manifest import bundle_kind, sha256
+from acie.manifest import sha256
+from acie.tracking.bundles import check_bundle, is_stored
 from acie.tracking.names import ALIASES, PREFIX, ModelName
 from acie.tracking.runs import tracked
 from acie.tracking.store import Store
 
 _DIGEST, _MANIFEST, _MODEL = "acie.digest", "acie.manifest", "acie.model"
 _EVALUATION = "acie.evaluation"
-
-
-def check_bundle(folder: Path) -> dict[str, str]:
-    """Load a bundle to see that it can be used.
-
-    Returns:
-        Its ``name``, ``version`` and ``digest``, and the SHA-256 of its ``manifest``.
-
-    Raises:
-        BundleError: There is none, or it cannot be used.
-    """
-    if bundle_kind(folder) == "tabular":
-        from acie.tabular import TabularBundle as Bundle
-    else:
-        from acie.bundle import ModelBundle as Bundle
-    bundle = Bundle.load(folder)
-    return {
-        "name": bundle.name,
-        "version": bundle.version,
-        "digest": bundle.digest,
-        "manifest": sha256(folder / "manifest.json"),
-    }
 
 
 @dataclass(frozen=True)
@@ -121,8 +100,8 @@ class Registry:
     ) -> ModelVersion:
         """Register a bundle and make it the candidate.
 
-        A bundle that is registered already keeps its number. One that ``acie train`` logged is not
-        stored again: the version belongs to the training run.
+        A bundle that is registered already keeps its number. One that a run keeps, such as that of
+        ``acie train --track``, is not stored again: the version belongs to that run.
 
         Arguments:
             folder: The bundle.
@@ -147,11 +126,13 @@ class Registry:
     def _registered(self, name: str, manifest: str) -> ModelVersion | None:
         same = f"name='{name}' and tag.`{_MANIFEST}`='{manifest}'"
         with self.store.asking():
-            found = self.store.client.search_model_versions(same)
-        return max(map(_version, found), key=lambda one: one.version, default=None)
+            found = map(_version, self.store.client.search_model_versions(same))
+        newest = max(found, key=lambda one: one.version, default=None)
+        whole = newest is not None and is_stored(self.store, newest.source, manifest)
+        return newest if whole else None
 
     def _create(self, folder: Path, name: str, facts: dict[str, str]) -> ModelVersion:
-        run, source = self._trained(facts["manifest"]) or self._uploaded(folder, name, facts)
+        run, source = self._kept(facts["manifest"]) or self._uploaded(folder, name, facts)
         tags = {
             _DIGEST: facts["digest"],
             _MANIFEST: facts["manifest"],
@@ -163,12 +144,16 @@ class Registry:
                 client.create_registered_model(name)
             return _version(client.create_model_version(name, source, run, tags=tags))
 
-    def _trained(self, manifest: str) -> tuple[str, str] | None:
-        """The run that made a bundle and keeps it, and where it keeps it."""
+    def _kept(self, manifest: str) -> tuple[str, str] | None:
+        """A run that keeps a bundle, and where."""
         wanted = f"tags.`{_MANIFEST}` = '{manifest}' and attributes.status = 'FINISHED'"
         with self.store.asking():
             runs = self.store.client.search_runs([self.store.experiment], wanted, max_results=1)
-        return (runs[0].info.run_id, f"{runs[0].info.artifact_uri}/bundle") if runs else None
+        for info in (run.info for run in runs):
+            source = f"{info.artifact_uri}/bundle"
+            if is_stored(self.store, source, manifest):
+                return info.run_id, source
+        return None
 
     def _uploaded(self, folder: Path, name: str, facts: dict[str, str]) -> tuple[str, str]:
         """A run for a bundle that no run has made, and where it keeps it."""

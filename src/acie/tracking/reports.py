@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from acie.tracking.bundles import check_bundle
 from acie.tracking.facts import files_digest, numbers
-from acie.tracking.registry import check_bundle
 from acie.tracking.runs import Run
 
 #: The parts of an evaluation that are few numbers; curves and draws stay in its JSON.

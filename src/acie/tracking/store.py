@@ -93,7 +93,9 @@ class Store:
         text = " ".join(str(error).split()) or type(error).__name__
         secret = urllib.parse.urlsplit(uri).password
         text = text.replace(secret, "***") if secret else text
-        return f"{shown(uri)} ({text[:300]})"
+        # The cause stands at the end.
+        text = text if len(text) <= 320 else f"{text[:100]} ... {text[-200:]}"
+        return f"{shown(uri)} ({text})"
 
     @property
     def experiment(self) -> str:
@@ -123,12 +125,28 @@ class Store:
 
         Returns:
             The folder with the artifacts: ``folder`` or one in it.
+
+        Raises:
+            RegistryUnreachable: Nobody answers.
+            TrackingError: The files are not there.
         """
         artifacts = _mlflow("artifacts")
-        with self.asking():
-            found = artifacts.download_artifacts(
-                artifact_uri=source, dst_path=str(folder), tracking_uri=self.settings.uri
-            )
+        try:
+            with self.asking():
+                found = artifacts.download_artifacts(
+                    artifact_uri=source, dst_path=str(folder), tracking_uri=self.settings.uri
+                )
+        except RegistryUnreachable as error:
+            # Files that are gone fail like a server that is gone: see whether any are listed.
+            with self.asking():
+                listed = artifacts.list_artifacts(
+                    artifact_uri=source, tracking_uri=self.settings.uri
+                )
+            if listed:
+                raise
+            raise TrackingError(
+                "artifacts", expected="files that are still stored", found=error.found
+            ) from None
         return Path(found)
 
     def dataset(self, name: str, digest: str, source: str) -> Any:
