@@ -113,6 +113,6 @@ def test_a_comparison_has_every_criterion_and_variable(report):
     other = copy.deepcopy(report)
     other["recovery"]["age"]["scatter"] *= 2.0
     rows = {row["name"]: row for row in compare(report, other)}
-    assert rows["scatter of age [dex]"]["b"] == 2.0 * rows["scatter of age [dex]"]["a"]
+    assert rows["scatter of age, dex"]["b"] == 2.0 * rows["scatter of age, dex"]["a"]
     assert sum(row["a"] == "pass" for row in rows.values()) == len(report["verdicts"])
     assert {row["b"] for row in compare(report, None)} == {None}

@@ -65,10 +65,10 @@ def versions(name: str, json_output: bool) -> None:
         return
     rows = [
         (str(one.version), ", ".join(one.aliases) or "-", str(facts["bundle"]), one.digest[:12],
-         "yes" if facts["evaluated"] else "no", f"{one.created:%Y-%m-%d %H:%M}")
+         "yes" if facts["evaluated"] else "no", f"{one.created:%Y-%m-%d}")
         for one, facts in ((one, one.to_json()) for one in found)
     ]  # fmt: skip
-    columns = ("version", "alias", "bundle", "digest", "evaluated", "registered (UTC)")
+    columns = ("version", "alias", "bundle", "digest", "evaluated", "registered")
     table(name if rows else f"{name}: no version is registered", columns, rows)
 
 

@@ -41,7 +41,6 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             found = found[key]
         yield name, found
     for name, facts in report["recovery"].items():
-        yield f"scatter of {name}" + (f" [{facts['unit']}]" if facts["unit"] else ""), (
-            facts["scatter"]
-        )
-        yield f"bias of {name}", facts["bias"]
+        unit = f", {facts['unit']}" if facts["unit"] else ""
+        yield f"scatter of {name}{unit}", facts["scatter"]
+        yield f"bias of {name}{unit}", facts["bias"]

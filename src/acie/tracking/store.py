@@ -93,9 +93,9 @@ class Store:
         text = " ".join(str(error).split()) or type(error).__name__
         secret = urllib.parse.urlsplit(uri).password
         text = text.replace(secret, "***") if secret else text
-        # The cause stands at the end.
-        text = text if len(text) <= 320 else f"{text[:100]} ... {text[-200:]}"
-        return f"{shown(uri)} ({text})"
+        # urllib3 tells the cause at the end of a long story.
+        text = text.rpartition("(Caused by ")[2].rstrip(")")
+        return f"{shown(uri)} ({text[:300]})"
 
     @property
     def experiment(self) -> str:
