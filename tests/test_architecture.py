@@ -72,6 +72,7 @@ LAYERS = {
     },
     "export": {"bundle", "manifest"},
     "training": {"bundle", "inference", "physics", "simulation"},
+    "tracking": {"acie", "bundle", "manifest", "tabular"},
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }
 #: Nothing below may import these; they may import anything.
@@ -82,6 +83,7 @@ OWNERS = {
     "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
     "model_archiver": {"export/torchserve.py"},
     "lightning": {"training"},
+    "mlflow": {"tracking/store.py"},
     "yaml": {"tabular", "training"},
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
     "specutils": {"io"},
@@ -285,7 +287,8 @@ import sys, torch
 from torch.distributions import Distribution
 before = Distribution._validate_args
 import acie
-heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow", "yaml"}
+heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow", "yaml",
+         "mlflow"}
 loaded = sorted(heavy & set(sys.modules))
 sys.stdout.write(f"{loaded} {Distribution._validate_args is before}")
 """

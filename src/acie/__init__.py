@@ -37,17 +37,20 @@ def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine | TabularEngi
     """The engine of a trained model.
 
     Arguments:
-        name_or_path: Name of a shipped model, ``latest``, or the folder of a bundle.
+        name_or_path: Name of a shipped model, ``latest``, the folder of a bundle, or a registered
+            model such as ``models:/acie@production``.
 
     Returns:
         An engine for spectra, or one for rows of a catalogue where ``acie fit`` made the bundle.
     """
-    from acie.manifest import bundle_kind
+    from acie.manifest import bundle_kind, find_bundle
 
-    if bundle_kind(name_or_path) == "tabular":
+    # Found once: an alias may move between two questions.
+    folder = find_bundle(name_or_path)
+    if bundle_kind(folder) == "tabular":
         from acie.tabular import TabularEngine
 
-        return TabularEngine.load(name_or_path)
+        return TabularEngine.load(folder)
     from acie.engine import CounterfactualEngine
 
-    return CounterfactualEngine.load(name_or_path)
+    return CounterfactualEngine.load(folder)

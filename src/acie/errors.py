@@ -22,10 +22,13 @@ Every error says which argument is wrong, what was expected, what was found and 
     │   └── OutsideGrid             a state outside the tabulated templates
     ├── InferenceError
     │   └── NotFitted               the estimator has not been trained
-    └── BundleError                 a model bundle cannot be used
-        ├── UnknownModel            no bundle of that name
-        ├── IncompatibleBundle      made by an incompatible version
-        └── ChecksumMismatch        a file is truncated or has been changed
+    ├── BundleError                 a model bundle cannot be used
+    │   ├── UnknownModel            no bundle of that name
+    │   ├── IncompatibleBundle      made by an incompatible version
+    │   └── ChecksumMismatch        a file is truncated or has been changed
+    └── TrackingError               MLflow refuses what it was asked
+        ├── RegistryUnreachable     its server or database does not answer
+        └── PromotionRefused        a version falls short of what production asks for
 """
 
 __all__ = [
@@ -49,7 +52,10 @@ __all__ = [
     "OutsideGrid",
     "OutsideSupport",
     "PhysicsError",
+    "PromotionRefused",
     "ReaderNotFound",
+    "RegistryUnreachable",
+    "TrackingError",
     "UnitMismatch",
     "UnknownModel",
     "UnknownVariable",
@@ -176,3 +182,15 @@ class IncompatibleBundle(BundleError):
 
 class ChecksumMismatch(BundleError):
     """A file of the bundle is truncated or has been changed."""
+
+
+class TrackingError(ACIEError):
+    """The store of runs and registered models refuses what it was asked."""
+
+
+class RegistryUnreachable(TrackingError):
+    """The server or the database of runs and registered models does not answer."""
+
+
+class PromotionRefused(TrackingError):
+    """A version falls short of what production asks for; the message lists in what."""

@@ -5,6 +5,7 @@ __all__ = [
     "bundle_kind",
     "bundled_models",
     "find_bundle",
+    "is_registered",
     "read_manifest",
     "sha256",
     "verify_files",
@@ -12,6 +13,7 @@ __all__ = [
 ]
 
 import hashlib
+import importlib
 import json
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -24,6 +26,9 @@ from acie.errors import ChecksumMismatch, IncompatibleBundle, UnknownModel
 FORMAT_VERSION = 1
 _DEFAULT = "galaxy-v1"
 _NAME = "manifest.json"
+#: Names that lead elsewhere: how they begin, and who turns them into folders. That module is
+#: imported when such a name is asked for, since bundles themselves need none of it.
+_RESOLVERS = {"models:/": ("acie.tracking", "resolve")}
 
 
 def bundled_models() -> dict[str, Path]:
@@ -33,12 +38,21 @@ def bundled_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in found}
 
 
+def is_registered(name_or_path: str | Path) -> bool:
+    """Whether a name is one of a registry: ``models:/acie@production``."""
+    return str(name_or_path).startswith(tuple(_RESOLVERS))
+
+
 def find_bundle(name_or_path: str | Path) -> Path:
-    """The folder of a shipped model, by name, or of a bundle.
+    """The folder of a shipped model, by name, of a registered one, or of a bundle.
 
     Raises:
         UnknownModel: There is no such bundle.
+        RegistryUnreachable: The name is one of a registry that does not answer.
     """
+    for prefix, (module, function) in _RESOLVERS.items():
+        if str(name_or_path).startswith(prefix):
+            return getattr(importlib.import_module(module), function)(str(name_or_path))
     shipped = bundled_models()
     name = _DEFAULT if str(name_or_path) in ("latest", "galaxy") else str(name_or_path)
     folder = shipped.get(name, Path(name))

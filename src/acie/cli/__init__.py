@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from acie.allocator import keep_freed_memory
+from acie.cli.model_commands import model_commands
 from acie.errors import ACIEError
 
 app = typer.Typer(
@@ -20,6 +21,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+_TRACK = "Log the run to MLflow; left out: if ACIE_MLFLOW__URI or MLFLOW_TRACKING_URI is set."
 
 
 def _redshift(text: str) -> float:
@@ -262,15 +266,14 @@ def train(
         Path | None, typer.Option(help="Working folder, runs/NAME if left out.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda.")] = "auto",
+    track: Annotated[bool | None, typer.Option("--track/--no-track", help=_TRACK)] = None,
 ) -> None:
     """Train a model and write its bundle; a killed run goes on where it stopped."""
+    from acie.cli.train import run
     from acie.training import TrainConfig
-    from acie.training.run import train as run
 
     settings = TrainConfig.read(config)
-    folder = out or Path("runs") / settings.name
-    bundle = run(settings, folder, device=device, progress=lambda text: typer.echo(text, err=True))
-    typer.echo(f"bundle: {bundle}")
+    run(settings, out or Path("runs") / settings.name, device, track)
 
 
 @app.command()
@@ -290,6 +293,7 @@ def evaluate(
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer draws, one size of intervention.")
     ] = False,
+    track: Annotated[bool | None, typer.Option("--track/--no-track", help=_TRACK)] = None,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Calibration, fit, counterfactual error and causal laws, as a report.
@@ -304,19 +308,10 @@ def evaluate(
     config = EvaluationConfig(
         count=n, seed=seed, snr=snr, samples=samples, questions=tuple(do or ())
     )
-    run(model, out, config.quick() if quick else config, json_output)
+    run(model, out, config.quick() if quick else config, json_output, track)
 
 
-@app.command()
-def models(
-    folders: Annotated[
-        list[Path] | None, typer.Argument(help="Also these bundles, such as those of acie fit.")
-    ] = None,
-) -> None:
-    """List the models that ship with this installation."""
-    from acie.cli.models import run
-
-    run(folders or [])
+app.add_typer(model_commands)
 
 
 @app.command()
@@ -412,6 +407,7 @@ def benchmark(
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An earlier result to compare with.")
     ] = None,
+    track: Annotated[bool | None, typer.Option("--track/--no-track", help=_TRACK)] = None,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
 ) -> None:
@@ -425,7 +421,7 @@ def benchmark(
 
     chosen = {"stages": names_of(only)} if only else {}
     config = BenchmarkConfig(model, dataset, device, seconds, seed=seed, **chosen)
-    run(config, out, compare, json_output)
+    run(config, out, compare, json_output, track)
 
 
 @app.command()

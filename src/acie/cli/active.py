@@ -5,7 +5,7 @@ __all__ = ["ActiveOptions", "run"]
 import csv
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,14 @@ def run(files: Sequence[str], options: ActiveOptions) -> int:
     """Rank the pool; returns 0 when all of it could be used and 1 when some files failed."""
     import acie
     from acie.active import PoolBuilder, UncertaintySelector
-    from acie.manifest import bundle_kind
+    from acie.manifest import bundle_kind, find_bundle
 
     # Whatever is wrong with the question itself is refused before any file is read.
     by = options.by or ("effect_variance" if options.do else "posterior_variance")
     _check(by, options)
     selector = UncertaintySelector(by, options.batch)
+    # Found once: the alias of a registered model may move between two questions.
+    options = replace(options, model=str(find_bundle(options.model)))
     if bundle_kind(options.model) == "tabular":
         from acie.cli.active_rows import run_rows
 

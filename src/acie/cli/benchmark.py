@@ -5,6 +5,7 @@ __all__ = ["run"]
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +18,29 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: "BenchmarkConfig", out: Path | None, earlier: Path | None, json_output: bool
+    config: "BenchmarkConfig",
+    out: Path | None,
+    earlier: Path | None,
+    json_output: bool,
+    track: bool | None = None,
 ) -> None:
     """Measure, print a table or JSON, and write the JSON."""
     from acie.benchmark import compare, run_benchmark
     from acie.benchmark.report import read_benchmark
     from acie.cli.output import make_folder
+    from acie.tracking import note_benchmark, tracked
 
     before = None if earlier is None else read_benchmark(earlier)
     if out is not None:
         make_folder(out.parent)
-    with _progress() as progress:
-        result = run_benchmark(config, progress=progress)
-    if before is not None:
-        result["comparison"] = compare(result, before)
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    with tracked("benchmark", config.model, asdict(config), wanted=track) as noted:
+        with _progress() as progress:
+            result = run_benchmark(config, progress=progress)
+        if before is not None:
+            result["comparison"] = compare(result, before)
+        if out is not None:
+            out.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        note_benchmark(noted, result, [] if out is None else [out], result["dataset"]["key"])
     if json_output:
         typer.echo(json.dumps(result))
     else:

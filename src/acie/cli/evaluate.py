@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,29 @@ if TYPE_CHECKING:
 _INDENT = " " * 6
 
 
-def run(model: str, out: Path, config: "EvaluationConfig", json_output: bool) -> None:
+def run(
+    model: str,
+    out: Path,
+    config: "EvaluationConfig",
+    json_output: bool,
+    track: bool | None = None,
+) -> None:
     """Measure, write the report, and print its summary or its JSON."""
     import acie
-    from acie.evaluation import evaluate, write_report
+    from acie.evaluation import evaluate, measurement_key, write_report
+    from acie.tracking import note_evaluation, tracked
 
     engine = acie.load(model)
     for text in config.questions:
         engine.act(text)
     make_folder(out)
-    with _progress(config.count) as (advance, stage):
+    with (
+        tracked("evaluate", engine.bundle.name, asdict(config), wanted=track) as noted,
+        _progress(config.count) as (advance, stage),
+    ):
         report, measured = evaluate(engine, config, out, advance, stage)
         files = write_report(report, measured, out, stage)
+        note_evaluation(noted, report, files, measurement_key(engine, config))
     if json_output:
         typer.echo(json.dumps(report))
         return

@@ -6,7 +6,7 @@ import glob
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,11 @@ def run(files: Sequence[str], options: InferOptions) -> int:
     """Answer every file; returns 0 when all are answered and 1 when some failed."""
     import acie
     from acie.cli.output import complain, make_folder, state_table
-    from acie.manifest import bundle_kind
+    from acie.manifest import bundle_kind, find_bundle
     from acie.redshift import RedshiftScanner
 
+    # Found once: the alias of a registered model may move between two questions.
+    options = replace(options, model=str(find_bundle(options.model)))
     if bundle_kind(options.model) == "tabular":
         from acie.cli.catalogue import run as run_catalogue
 

@@ -50,12 +50,14 @@ def run(options: ServeOptions) -> None:
         sources = type(settings).sources(options.config, **options.flags)
         typer.echo(settings_text(settings, sources))
         return
-    from acie.manifest import find_bundle
+    from acie.manifest import find_bundle, is_registered
     from acie.serving.logs import configure_logs
     from acie.serving.server import serve
 
     for model in settings.inference.models:
-        find_bundle(model)
+        # A registry is asked once, by the service, which may have an address of its own for it.
+        if not is_registered(model):
+            find_bundle(model)
     configure_logs(settings)
     serve(settings)
 

@@ -28,7 +28,7 @@ from acie.seeds import SeedStream
 
 #: What turns chunks into a report, and so does not change what is in them.
 _LATER = (
-    "cli", "evaluation/binning.py", "evaluation/calibration.py", "evaluation/figures",
+    "cli", "tracking", "evaluation/binning.py", "evaluation/calibration.py", "evaluation/figures",
     "evaluation/local_test.py", "evaluation/recovery.py", "evaluation/report.py",
     "evaluation/sbi_bridge.py", "evaluation/style.py", "evaluation/summary.py",
     "evaluation/chunks.py", "evaluation/causal.py", "evaluation/__init__.py",

@@ -145,13 +145,27 @@ class ModelRegistry:
         self._default: LoadedModel | None = None
         self._lock = threading.Lock()
 
-    def add(self, model: LoadedModel) -> None:
-        """Make a warmed-up model the latest of its name; the first one is the default too."""
+    def add(self, model: LoadedModel, instead_of: LoadedModel | None = None) -> None:
+        """Make a warmed-up model the latest of its name; the first one is the default too.
+
+        Arguments:
+            model: The model.
+            instead_of: Its predecessor, which may have another name; if that is the default, the
+                model takes its place.
+        """
         with self._lock:
             self._models = {**self._models, (model.name, model.version): model}
             self._latest = {**self._latest, model.name: model}
-            if self._default is None or self._default.name == model.name:
+            default = self._default
+            if default is None or default is instead_of or default.name == model.name:
                 self._default = model
+
+    def forget(self, model: LoadedModel) -> None:
+        """Forget a model that has had successors; the default stays."""
+        with self._lock:
+            if model is not self._default:
+                self._models = {k: v for k, v in self._models.items() if v is not model}
+                self._latest = {k: v for k, v in self._latest.items() if v is not model}
 
     def remove(self, name: str, version: str) -> None:
         """Forget a version that is not the latest of its name.

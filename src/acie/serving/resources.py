@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from acie.manifest import is_registered
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, open_cache
 from acie.serving.metrics import Meters
@@ -17,6 +19,9 @@ from acie.serving.settings import Settings
 from acie.serving.storage import ApiKeyRepository, Database, Log, open_log
 from acie.serving.telemetry import Telemetry
 from acie.serving.tracing import Tracer
+
+if TYPE_CHECKING:
+    from acie.serving.following import AliasFollower
 
 
 @dataclass
@@ -71,13 +76,46 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             settings, service, access, cache, log, meters, Telemetry(meters, tracer)
         )
         _watch(resources)
+        follower = await _load_models(resources)
+        if follower is not None:
+            task = asyncio.create_task(follower.run())
+            stack.push_async_callback(_cancelled, task)
         try:
-            for source in settings.inference.models:
-                await service.load(source)
             resources.ready = True
             yield resources
         finally:
             resources.ready = False
+
+
+async def _load_models(resources: Resources) -> "AliasFollower | None":
+    """Load the models of the settings; what comes from a registry is followed from now on."""
+    follower = None
+    for source in resources.settings.inference.models:
+        if not is_registered(source):
+            await resources.service.load(source)
+            continue
+        follower = follower or _follower(resources)
+        await follower.load(source)
+    return follower
+
+
+def _follower(resources: Resources) -> "AliasFollower":
+    # Only who names a registry needs what asks it.
+    from acie.serving.following import AliasFollower
+
+    follower = AliasFollower(resources.service, resources.settings.mlflow)
+    meters = resources.meters
+    meters.watch("registry_behind", "Whether an alias may mean another model than what answers.",
+                 lambda: follower.behind)  # fmt: skip
+    meters.watch_counts(
+        "registry_polls", "Looks at followed aliases.", "outcome", lambda: follower.counts
+    )
+    return follower
+
+
+async def _cancelled(task: asyncio.Task) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _watch(resources: Resources) -> None:

@@ -169,11 +169,11 @@ class InferenceService:
 
         return await asyncio.gather(*(one(query) for query in queries))
 
-    async def load(self, source: str) -> LoadedModel:
-        """Load a model, warm it up, then let it answer for its name."""
+    async def load(self, source: str, instead_of: LoadedModel | None = None) -> LoadedModel:
+        """Load a model, warm it up, then let it answer for its name, or for its predecessor."""
         model = await asyncio.get_running_loop().run_in_executor(None, LoadedModel.load, source)
         await asyncio.to_thread(self._meters.follow_drift, model)
-        self.registry.add(model)
+        self.registry.add(model, instead_of)
         return model
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ __all__ = [
     "CacheSettings",
     "DatabaseSettings",
     "InferenceSettings",
+    "MlflowSettings",
     "ServerSettings",
     "Settings",
     "TelemetrySettings",
@@ -150,6 +151,18 @@ class AuthSettings(_Section):
         return self
 
 
+class MlflowSettings(_Section):
+    """Where registered models are, such as models:/acie@production."""
+
+    uri: SecretStr | None = Field(
+        None, description="Server or database; null: MLFLOW_TRACKING_URI, or ./acie-runs."
+    )
+    experiment: str | None = Field(None, description="Experiment of tracked runs; null: acie.")
+    poll_s: float = Field(30.0, ge=0.2, description="Seconds between looks at followed aliases.")
+    cache: Path | None = Field(None, description="Where pulled models are kept; null: ~/.cache.")
+    offline: bool = Field(False, description="Start with what was pulled before, if need be.")
+
+
 class TelemetrySettings(_Section):
     """Logs and traces."""
 
@@ -222,6 +235,7 @@ class Settings(BaseSettings):
     cache: CacheSettings = CacheSettings()
     database: DatabaseSettings = DatabaseSettings()
     auth: AuthSettings = AuthSettings()
+    mlflow: MlflowSettings = MlflowSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 __all__ = ["train"]
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator, build_galax
 from acie.training.config import TrainConfig
 from acie.training.data import TrainingPool, encoder_from_population
 
+#: Takes numbers by name and the step that they belong to.
+Curve = Callable[[Mapping[str, float], int], None]
+
 
 def _save(module: nn.Module, stem: Path) -> None:
     save_file({k: v.contiguous() for k, v in module.state_dict().items()}, f"{stem}.safetensors")
@@ -30,6 +33,7 @@ def train(
     *,
     device: str = "auto",
     progress: Callable[[str], None] = lambda text: None,
+    curve: Curve | None = None,
 ) -> Path:
     """Build templates and encoder, simulate, fit, and write the bundle ``out/bundle``.
 
@@ -40,6 +44,7 @@ def train(
         out: Working folder of the run.
         device: As for :func:`acie.device.pick_device`; the network is fitted there.
         progress: Called with a line of text at each stage.
+        curve: Called after each epoch with losses and learning rate by name, and the epoch.
 
     Returns:
         The folder of the bundle.
@@ -57,7 +62,7 @@ def train(
     for done in pool.grow(config.shards(0)):
         progress(f"shard {done + 1} of {config.shards(0)} before the first epoch")
     estimator = start.estimator.train() if start else _new_estimator(config, encoder, pool)
-    fit = partial(_fit, config, encoder, pool, out, device, progress, estimator)
+    fit = partial(_fit, config, encoder, pool, out, device, progress, curve, estimator)
     losses = {f"{factor}_loss": fit(factor) for factor in ("spectral", "latent")}
     estimator.cpu().eval()
     metrics = losses | {"simulations": len(pool.table()["redshift"])}
@@ -114,6 +119,7 @@ def _fit(
     out: Path,
     device: str,
     progress: Callable[[str], None],
+    curve: Curve | None,
     estimator: NeuralPosteriorEstimator,
     factor: str,
 ) -> float:
@@ -121,6 +127,7 @@ def _fit(
     import lightning
     from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 
+    from acie.training.curves import CurveCallback
     from acie.training.module import PosteriorModule, SimulationModule
 
     progress(f"fitting the {factor} factor")
@@ -137,6 +144,7 @@ def _fit(
         callbacks=[
             ModelCheckpoint(folder, save_last=True, monitor="validation_loss"),
             TQDMProgressBar(refresh_rate=20),
+            *([] if curve is None else [CurveCallback(factor, curve)]),
         ],
         logger=lightning.pytorch.loggers.CSVLogger(out, name=f"log-{factor}"),
         reload_dataloaders_every_n_epochs=1,

@@ -1,0 +1,195 @@
+"""From a bundle to production and back, while a service follows and answers all the time."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import numpy as np
+import pytest
+from conftest import evaluation_of, variant
+
+import acie
+from acie.errors import PromotionRefused
+from acie.tracking import promote, rollback
+
+MAIN = "import sys; from acie.cli import main; sys.exit(main())"
+
+
+class Served:
+    """``acie serve`` as a process on a free port."""
+
+    def __init__(self, folder, *flags, **environment):
+        self.log = folder / "serve.log"
+        own = {k: v for k, v in os.environ.items() if k != "ACIE_MLFLOW__OFFLINE"}
+        own |= {"ACIE_DATABASE__URL": f"sqlite+aiosqlite:///{folder}/acie.db"} | environment
+        with self.log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", MAIN, "serve", "--port", "0", "--grpc-port", "0", *flags],
+                stdout=stream, stderr=stream, env=own, cwd=folder,
+            )  # fmt: skip
+        self.url = ""
+
+    @property
+    def text(self):
+        return self.log.read_text("utf-8", "replace")
+
+    def wait(self, seconds=120.0):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = re.search(r'"url":"(http://[^"]+)"', self.text)
+            if found:
+                with contextlib.suppress(httpx.TransportError):
+                    if httpx.get(f"{found[1]}/health/ready").status_code == 200:
+                        self.url = found[1]
+                        return self
+            if self.process.poll() is not None:
+                raise RuntimeError(self.text[-3000:])
+            time.sleep(0.1)
+        raise TimeoutError(self.text[-3000:])
+
+    def metric(self, name):
+        found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(f"{self.url}/metrics").text,
+                          re.MULTILINE)  # fmt: skip
+        return float(found[1])
+
+    def until(self, name, least, seconds=60.0):
+        """Until a metric is at least so much."""
+        end = time.monotonic() + seconds
+        while self.metric(name) < least:
+            assert time.monotonic() < end, f"{name}: {self.text[-3000:]}"
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def served(server, tmp_path):
+    """Starts services; what is still running at the end is stopped."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*flags, **environment):
+            one = Served(tmp_path, *flags, **environment)
+            stack.callback(lambda: (one.process.kill(), one.process.wait()))
+            return one
+
+        yield start
+
+
+def question():
+    from importlib import resources
+
+    with resources.as_file(resources.files("acie") / "examples" / "example.fits") as path:
+        one = acie.io.read(path)
+    arrays = {
+        name: [v if np.isfinite(v) else None for v in getattr(one, name).flatten().tolist()]
+        for name in ("flux", "ivar", "lsf")
+    }
+    return {"observation": {**arrays, "redshift": float(one.redshift)}, "samples": 4,
+            "intervention": "stellar_mass*=1.5"}  # fmt: skip
+
+
+class Callers:
+    """Who ask without a pause, and note the version that answered and every failure."""
+
+    def __init__(self, url, number=2):
+        self.seen, self.failed, self._stop = [], [], threading.Event()
+        self._url, self._body = url, question()
+        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(number)]
+
+    def _ask(self, which):
+        with httpx.Client(base_url=self._url, timeout=60) as client:
+            while not self._stop.is_set():
+                # Answers of the cache would say nothing about the model.
+                body = self._body | {"seed": len(self.seen) * 10 + which}
+                try:
+                    response = client.post("/api/v2/inference/counterfactual", json=body)
+                    if response.status_code == 200:
+                        self.seen.append(response.json()["model"]["version"])
+                    else:
+                        self.failed.append(response.text)
+                except httpx.HTTPError as error:
+                    self.failed.append(repr(error))
+
+    def until(self, version, seconds=60.0):
+        """Until a version answers."""
+        end, start = time.monotonic() + seconds, len(self.seen)
+        while version not in self.seen[start:]:
+            assert time.monotonic() < end, f"{version} never answered: {self.failed[:1]}"
+            time.sleep(0.05)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+
+@pytest.mark.slow
+def test_from_a_bundle_to_production_and_back(registry, server, served, name, report, tmp_path):
+    first, second = (variant(tmp_path / v, v, scale=1.0 if v == "1" else 1.001) for v in "12")
+    registry.register(first, name)
+    with pytest.raises(PromotionRefused, match="evaluation: none"):
+        promote(registry, name, "1", "production")
+    promote(registry, name, "1", "production", evaluation_of(first, report, tmp_path / "1.json"))
+    model, patience = f"models:/{name}@production", {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+    one = served("--model", model, ACIE_MLFLOW__POLL_S="0.5", **patience).wait()
+    with Callers(one.url) as callers:
+        callers.until("1")
+        registry.register(second, name, evaluation_of(second, report, tmp_path / "2.json"))
+        assert one.metric("acie_registry_behind") == 0.0
+        promote(registry, name, "2", "production")
+        callers.until("2")
+        # Who asks for the predecessor by its version still gets it.
+        pinned = question() | {"model_version": "1"}
+        again = httpx.post(f"{one.url}/api/v2/inference", json=pinned, timeout=60).json()
+        assert again["model"]["version"] == "1"
+        # A bundle that was changed in the store does not come in.
+        third = variant(tmp_path / "3", "3", scale=1.002)
+        evaluated = evaluation_of(third, report, tmp_path / "3.json")
+        version = registry.register(third, name, evaluated)
+        weights = server.stored(version.source, "estimator.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-8] + b"tampered")
+        promote(registry, name, "3", "production")
+        one.until('acie_registry_polls_total{outcome="refused"}', 2)
+        assert one.metric("acie_registry_behind") == 1.0
+        assert set(callers.seen[-3:]) == {"2"}
+        assert [v.version for v in rollback(registry, name)] == [3, 2]
+        # A registry that hangs keeps nobody waiting.
+        with server.frozen():
+            one.until('acie_registry_polls_total{outcome="unreachable"}', 1)
+            callers.until("2")
+        rollback(registry, name)
+        callers.until("1")
+    assert callers.failed == []
+    assert set(callers.seen) == {"1", "2"}
+    assert one.metric("acie_registry_behind") == 0.0
+    swaps = [json.loads(line) for line in one.text.splitlines() if "model swapped" in line]
+    assert len(swaps) == 2
+    one.process.send_signal(signal.SIGTERM)
+    assert one.process.wait(60) == 0
+
+
+@pytest.mark.slow
+def test_a_service_starts_with_what_it_knows_only_if_told(
+    registry, server, served, name, tmp_path
+):
+    registry.register(variant(tmp_path / "1", "1"), name)
+    text = f"models:/{name}@candidate"
+    acie.load(text)
+    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    with server.frozen():
+        one = served("--model", text, **patience)
+        assert one.process.wait(90) == 2
+        assert "RegistryUnreachable" in one.text
+        assert "Traceback" not in one.text
+        told = served("--model", text, ACIE_MLFLOW__OFFLINE="true", **patience).wait()
+        assert httpx.get(f"{told.url}/api/v2/models").json()["models"][0]["version"] == "1"
