@@ -62,7 +62,11 @@ def run_benchmark(
         "format": _FORMAT,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "settings": asdict(config),
-        "model": {"name": engine.bundle.name, "digest": engine.bundle.digest},
+        "model": {
+            "name": engine.bundle.name,
+            "version": engine.bundle.version,
+            "digest": engine.bundle.digest,
+        },
         "dataset": {"galaxies": count, "key": data.key},
         "versions": {
             "acie": acie.__version__,
