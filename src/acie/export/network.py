@@ -5,7 +5,7 @@ runtime. Nothing here is trained; the modules hold the weights of the estimator 
 which sampling needs them, with masks multiplied in.
 """
 
-__all__ = ["FlowSampling", "PosteriorSampling"]
+__all__ = ["FlowSampling", "LatentSampling"]
 
 import math
 
@@ -19,66 +19,43 @@ from acie.inference import NeuralPosteriorEstimator, PosteriorFlow
 _BOUND = 5.0
 
 
-class FlowSampling(nn.Module):
-    """Contexts and standard normal noise to draws of a :class:`PosteriorFlow`.
+class FlowContext(nn.Module):
+    """What the draws of a flow need of each context.
 
     Arguments:
-        flow: A fitted flow of two variables or more.
+        flow: A fitted flow.
     """
 
     def __init__(self, flow: PosteriorFlow) -> None:
         super().__init__()
-        layers = list(reversed(flow.flow.transform.transforms))
-        if flow.dim < 2 or any(layer.passes != 2 for layer in layers):
-            raise ConfigurationError(
-                "flow", expected="coupling layers over two variables or more", found=repr(flow.dim)
-            )
         self.dim = flow.dim
-        self.embed, self.affine = flow.embed, flow.affine
+        self.embed = _ResidualMLP(flow.embed)
+        self.affine = _Linear(flow.affine.weight, flow.affine.bias)
         for name in ("x_mean", "x_std", "context_mean", "context_std"):
-            self.register_buffer(name, getattr(flow, name))
-        # Rows of the variables, as the layer before leaves them: nothing is put back in between.
-        order, couplings = torch.arange(flow.dim), []
-        for layer in layers:
-            couplings.append(Coupling(layer, flow.dim, order))
-            order = torch.cat([(layer.order == half).nonzero()[:, 0] for half in (0, 1)])
-        self.layers = nn.ModuleList(couplings)
-        self.register_buffer("_back", order.argsort())
+            self.register_buffer(name, getattr(flow, name).clone())
         # Puts the values below the diagonal into a matrix.
         row, column = torch.tril_indices(flow.dim, flow.dim, -1)
         place = torch.zeros(len(row), flow.dim, flow.dim)
         place[torch.arange(len(row)), row, column] = 1.0
         self.register_buffer("_place", place.flatten(1))
 
-    def forward(self, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draws and log |d draw / d noise|.
-
-        Arguments:
-            context: Shape ``(batch, context)``.
-            noise: Shape ``(sample, batch, dim)``, or ``(batch, dim)`` for one draw of each.
+    def forward(self, context: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of contexts ``(batch, context)``.
 
         Returns:
-            Shapes ``(*sample, batch, dim)`` and ``(*sample, batch)``.
+            The embedding ``(batch, embedding)``; a matrix ``(batch, dim, dim)`` that whitened
+            variables are multiplied with and a centre ``(batch, dim)`` that is added; the log
+            determinant of the matrix, ``(batch,)``.
         """
-        dim = self.dim
         scaled = ((context - self.context_mean) / self.context_std).clamp(-8.0, 8.0)
         embedded = self.embed(scaled)
-        affine = self.affine(embedded)
-        loc, log_diagonal = affine[:, :dim], affine[:, dim : 2 * dim].clamp(-6.0, 9.0)
-        value, factors = noise.permute(*reversed(range(noise.ndim))), []
-        for layer in self.layers:
-            value, pair = layer(value, embedded)
-            factors.extend(pair)
-        white = value.index_select(0, self._back)
+        affine, dim = self.affine(embedded), self.dim
+        log_diagonal = affine[:, dim : 2 * dim].clamp(-6.0, 9.0)
         # A row of the root of the precision is its diagonal times a row of a unit triangle.
-        white = white.movedim(0, 1).flatten(2) if noise.ndim == 3 else white.T[..., None]
-        root = self._inverse(affine[:, 2 * dim :]) * self.x_std[:, None]
-        draws = root @ (white * torch.exp(-log_diagonal)[..., None])
-        draws = draws.permute(2, 0, 1) if noise.ndim == 3 else draws[..., 0]
-        shift = self.x_std.log().sum() - log_diagonal.sum(-1)
-        log_det = torch.cat(factors).log().sum(0)
-        log_det = log_det.T if noise.ndim == 3 else log_det
-        return draws + (loc * self.x_std + self.x_mean), log_det + shift
+        inverse = self._inverse(affine[:, 2 * dim :]) * torch.exp(-log_diagonal)[:, None]
+        centre = affine[:, :dim] * self.x_std + self.x_mean
+        log_det = self.x_std.log().sum() - log_diagonal.sum(-1)
+        return embedded, inverse * self.x_std[:, None], centre, log_det
 
     def _inverse(self, below: Tensor) -> Tensor:
         r"""Inverse of :math:`1 + N` with N strictly lower triangular, ``(batch, dim, dim)``.
@@ -94,6 +71,91 @@ class FlowSampling(nn.Module):
         return inverse.float()
 
 
+class FlowStart(nn.Module):
+    """Noise with its variables first, as the layers take it."""
+
+    def forward(self, noise: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+        """Shapes ``(dim, batch, *sample)`` and ``(batch, *sample)``.
+
+        Arguments:
+            noise: Shape ``(*sample, batch, dim)``.
+            log_det: Shape ``(batch,)``.
+        """
+        value = noise.permute(*reversed(range(noise.ndim)))
+        return value, log_det if noise.ndim == 2 else log_det[:, None].expand(value.shape[1:])
+
+
+class FlowPlacement(nn.Module):
+    """Whitened variables to their location and scale.
+
+    Arguments:
+        order: Which variable each row holds.
+    """
+
+    def __init__(self, order: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("back", order.argsort())
+
+    def forward(
+        self, value: Tensor, log_det: Tensor, matrix: Tensor, centre: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Draws ``(*sample, batch, dim)`` and log |d draw / d noise| ``(*sample, batch)``.
+
+        Arguments:
+            value: Whitened, ``(dim, batch, *sample)``.
+            log_det: Shape ``(batch, *sample)``.
+            matrix: From :class:`FlowContext`, as is the next one.
+            centre: Shape ``(batch, dim)``.
+        """
+        white = value.index_select(0, self.back)
+        if value.ndim == 2:
+            return (matrix @ white.T[..., None])[..., 0] + centre, log_det
+        return (matrix @ white.transpose(0, 1)).permute(2, 0, 1) + centre, log_det.T
+
+
+class FlowSampling(nn.Module):
+    """Contexts and standard normal noise to draws of a :class:`PosteriorFlow`.
+
+    Arguments:
+        flow: A fitted flow of two variables or more.
+    """
+
+    def __init__(self, flow: PosteriorFlow) -> None:
+        super().__init__()
+        layers = list(reversed(flow.flow.transform.transforms))
+        if flow.dim < 2 or any(layer.passes != 2 for layer in layers):
+            raise ConfigurationError(
+                "flow",
+                expected="coupling layers over two variables or more",
+                found=f"{flow.dim} variables",
+            )
+        self.dim = flow.dim
+        self.context, self.start = FlowContext(flow), FlowStart()
+        self.layers = nn.ModuleList(Coupling(layer, flow.dim) for layer in layers)
+        # Each layer wants its first half first, of what the layer before it left.
+        orders = [torch.arange(flow.dim), *(layer.rows for layer in self.layers)]
+        for index, (before, layer) in enumerate(zip(orders, self.layers, strict=False)):
+            self.register_buffer(f"take{index}", before.argsort()[layer.rows])
+        self.place = FlowPlacement(orders[-1])
+
+    def forward(self, context: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws and log |d draw / d noise|.
+
+        Arguments:
+            context: Shape ``(batch, context)``.
+            noise: Shape ``(sample, batch, dim)``, or ``(batch, dim)`` for one draw of each.
+
+        Returns:
+            Shapes ``(*sample, batch, dim)`` and ``(*sample, batch)``.
+        """
+        embedded, matrix, centre, log_det = self.context(context)
+        value, log_det = self.start(noise, log_det)
+        for index, layer in enumerate(self.layers):
+            taken = value.index_select(0, getattr(self, f"take{index}"))
+            value, log_det = layer(taken, log_det, embedded)
+        return self.place(value, log_det, matrix, centre)
+
+
 class Coupling(nn.Module):
     """The inverse of one coupling layer.
 
@@ -103,15 +165,13 @@ class Coupling(nn.Module):
     Arguments:
         layer: Of the flow.
         dim: Number of variables.
-        order: Which variable each row holds.
     """
 
-    def __init__(self, layer: nn.Module, dim: int, order: Tensor) -> None:
+    def __init__(self, layer: nn.Module, dim: int) -> None:
         super().__init__()
         halves = [(layer.order == half).nonzero()[:, 0] for half in (0, 1)]
-        place = order.argsort()
-        for name, half in zip(("_first", "_second"), halves, strict=True):
-            self.register_buffer(name, place[half])
+        #: Which variable each row holds: the first half comes first.
+        self.rows, self.first = torch.cat(halves), len(halves[0])
         linear = [part for part in layer.hyper if isinstance(part, nn.Linear)]
         pairs = [(part.mask * part.weight, part.bias) for part in linear]
         rows = torch.arange(layer.total)
@@ -127,24 +187,27 @@ class Coupling(nn.Module):
         both.append(ends[1])
         context = torch.arange(dim, pairs[0][0].shape[1])
         inputs = [(context, halves[0]), *zip(alone, both, strict=True)]
-        #: For each step: what is seen of the context gives ``alone`` and a part of ``both``.
+        # Of each step: from what sees the context alone to the same, and to the others, and from
+        # these to themselves.
         self.alone, self.fixed, self.moved = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for (weight, bias), (a, b), to_a, to_b in zip(pairs, inputs[:-1], alone, both, strict=True):
-            self.alone.append(_linear(weight[to_a][:, a], bias[to_a]))
-            self.fixed.append(_linear(weight[to_b][:, a], bias[to_b]))
-            self.moved.append(_linear(weight[to_b][:, b], None))
-        self.spline = InverseSpline(layer)
+        steps = zip(pairs, inputs[:-1], alone, both, strict=True)
+        for (weight, bias), (a, b), to_a, to_b in steps:
+            self.alone.append(_Linear(weight[to_a][:, a], bias[to_a]))
+            self.fixed.append(_Linear(weight[to_b][:, a], bias[to_b]))
+            self.moved.append(_Linear(weight[to_b][:, b], None))
+        self.spline = _InverseSpline(layer)
 
-    def forward(self, value: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, value: Tensor, log_det: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """One layer.
 
         Arguments:
-            value: Variables first, ``(dim, batch, sample)``, or ``(dim, batch)`` for one draw of
-                each context.
+            value: Those of the first half, then the others, ``(dim, batch, sample)``, or
+                ``(dim, batch)`` for one draw of each context.
+            log_det: Of the layers before, ``(batch, *sample)``.
             context: Shape ``(batch, embedding)``.
 
         Returns:
-            The first and then the second half, and factors whose product is the derivative.
+            The same two after this layer.
         """
         shape, fixed, hidden = value.shape[1:], [], context
         for index, (alone, both) in enumerate(zip(self.alone, self.fixed, strict=True)):
@@ -155,19 +218,20 @@ class Coupling(nn.Module):
         if len(shape) == 2:
             table = tuple(part[..., None] for part in table)
             fixed = [part[:, None] for part in fixed]
-        known, first = self.spline(value.index_select(0, self._first), *table)
+        known, first = self.spline(value[: self.first], *table)
         hidden = known.movedim(0, -1)
         for index, (moved, shift) in enumerate(zip(self.moved, fixed, strict=True)):
             hidden = moved(nn.functional.silu(hidden) if index else hidden) + shift
         # Of many axes, runtimes split a long run of draws into short ones.
         table = self.spline.table(hidden.flatten(0, -2))
-        moving = value.index_select(0, self._second).flatten(1)
+        moving = value[self.first :].flatten(1)
         rest, second = self.spline(moving, *table)
         parts = [part.unflatten(1, shape) for part in (rest, second)]
-        return torch.cat([known, parts[0]]), [first, parts[1]]
+        slope = torch.cat([first, parts[1]])
+        return torch.cat([known, parts[0]]), log_det + slope.log().sum(0)
 
 
-class InverseSpline(nn.Module):
+class _InverseSpline(nn.Module):
     """Inverses of rational-quadratic splines with the variables and bins on the leading axes.
 
     Long runs of draws come last, so that every operation is one over contiguous memory, and a bin
@@ -235,46 +299,72 @@ class InverseSpline(nn.Module):
         return x0 + share * width + (value - inside), bent * bent * per_slope / slope
 
 
-class PosteriorSampling(nn.Module):
-    """Features, redshift and noise to draws of both factors and their log density.
+class LatentSampling(nn.Module):
+    """One draw of the latent factor for each draw of the spectral one.
 
     Arguments:
-        estimator: A fitted estimator with both factors and one root.
+        estimator: A fitted estimator with a latent factor and one root.
     """
 
     def __init__(self, estimator: NeuralPosteriorEstimator) -> None:
         super().__init__()
-        self.spectral = FlowSampling(estimator.spectral)
-        self.latent = FlowSampling(estimator.latent)
+        if estimator.latent is None or estimator.n_root != 1:
+            raise ConfigurationError(
+                "estimator",
+                expected="a latent factor and one observed root",
+                found=f"{estimator.n_latent} latent variables, {estimator.n_root} roots",
+            )
+        self.flow = FlowSampling(estimator.latent)
 
-    def forward(
-        self, features: Tensor, redshift: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Unconstrained draws and log q.
+    def forward(self, x_s: Tensor, redshift: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws and their log density.
 
         Arguments:
-            features: Standardised features, ``(batch, n_features)``.
+            x_s: Unconstrained spectral variables, ``(sample, batch, n_spectral)``.
             redshift: Shape ``(batch,)``.
-            noise: Standard normal, the spectral variables first, ``(sample, batch, n)``.
+            noise: Standard normal, ``(sample, batch, n_latent)``.
 
         Returns:
-            ``x_s`` ``(sample, batch, n_spectral)``, ``x_l`` ``(sample, batch, n_latent)`` and the
-            joint log density, ``(sample, batch)``.
+            Shapes ``(sample, batch, n_latent)`` and ``(sample, batch)``.
         """
-        first = self.spectral.dim
-        x_s, log_s = self.spectral(features, noise[..., :first])
-        root = redshift[:, None].expand(*noise.shape[:-1], 1)
+        root = redshift[:, None].expand(*x_s.shape[:-1], 1)
         context = torch.cat([x_s, root], -1).flatten(0, 1)
-        x_l, log_l = self.latent(context, noise[..., first:].flatten(0, 1))
-        base = -0.5 * ((noise * noise).sum(-1) + noise.shape[-1] * math.log(2.0 * math.pi))
-        shape = noise.shape[:-1]
-        return x_s, x_l.unflatten(0, shape), base - log_s - log_l.unflatten(0, shape)
+        x_l, log_det = self.flow(context, noise.flatten(0, 1))
+        base = -0.5 * (noise * noise).sum(-1) - 0.5 * self.flow.dim * math.log(2.0 * math.pi)
+        shape = x_s.shape[:-1]
+        return x_l.unflatten(0, shape), base - log_det.unflatten(0, shape)
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
-    return layer.requires_grad_(False)
+class _ResidualMLP(nn.Module):
+    """The embedding network of a flow, ``(batch, in)`` to ``(batch, out)``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        norm, _, last = network.last
+        self.first, self.norm, self.last = _of(network.first), norm, _of(last)
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([block[0], _of(block[1]), _of(block[3])]) for block in network.blocks
+        )
+
+    def forward(self, value: Tensor) -> Tensor:
+        hidden = self.first(value)
+        for norm, inner, outer in self.blocks:
+            hidden = hidden + outer(nn.functional.silu(inner(norm(hidden))))
+        return self.last(nn.functional.silu(self.norm(hidden)))
+
+
+class _Linear(nn.Module):
+    """A linear layer whose weights are stored as the product takes them, ``(in, out)``."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().T.contiguous())
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+
+    def forward(self, value: Tensor) -> Tensor:
+        product = value @ self.weight
+        return product if self.bias is None else product + self.bias
+
+
+def _of(layer: nn.Linear) -> _Linear:
+    return _Linear(layer.weight, layer.bias)
