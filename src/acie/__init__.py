@@ -33,21 +33,32 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'acie' has no attribute {name!r}")
 
 
-def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine | TabularEngine":  # noqa: F821
+def load(
+    name_or_path: str = "galaxy-v1", runtime: str = "torch"
+) -> "CounterfactualEngine | TabularEngine":  # noqa: F821
     """The engine of a trained model.
 
     Arguments:
         name_or_path: Name of a shipped model, ``latest``, or the folder of a bundle.
+        runtime: What computes the network of a model of spectra: ``torch``, or ``onnx`` for ONNX
+            Runtime.
 
     Returns:
         An engine for spectra, or one for rows of a catalogue where ``acie fit`` made the bundle.
     """
+    from acie.errors import ConfigurationError
     from acie.manifest import bundle_kind
 
+    if runtime not in ("torch", "onnx"):
+        raise ConfigurationError("runtime", expected="torch or onnx", found=repr(runtime))
     if bundle_kind(name_or_path) == "tabular":
         from acie.tabular import TabularEngine
 
         return TabularEngine.load(name_or_path)
+    if runtime == "onnx":
+        from acie.export import load_engine
+
+        return load_engine(name_or_path)
     from acie.engine import CounterfactualEngine
 
     return CounterfactualEngine.load(name_or_path)

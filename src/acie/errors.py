@@ -25,7 +25,8 @@ Every error says which argument is wrong, what was expected, what was found and 
     └── BundleError                 a model bundle cannot be used
         ├── UnknownModel            no bundle of that name
         ├── IncompatibleBundle      made by an incompatible version
-        └── ChecksumMismatch        a file is truncated or has been changed
+        ├── ChecksumMismatch        a file is truncated or has been changed
+        └── ParityError             an exported model answers otherwise than what it was made from
 """
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "NothingSeen",
     "OutsideGrid",
     "OutsideSupport",
+    "ParityError",
     "PhysicsError",
     "ReaderNotFound",
     "UnitMismatch",
@@ -176,3 +178,7 @@ class IncompatibleBundle(BundleError):
 
 class ChecksumMismatch(BundleError):
     """A file of the bundle is truncated or has been changed."""
+
+
+class ParityError(BundleError):
+    """An exported model answers otherwise than the model that it was made from."""

@@ -4,7 +4,7 @@ The exporter takes minutes for thousands of nodes. Layers that differ in their w
 exported once, and the stages of an answer once each, for the file of the stage and for the whole.
 """
 
-__all__ = ["Stage", "gather", "joined", "reweighted"]
+__all__ = ["Stage", "compact", "gather", "joined", "reweighted"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -147,3 +147,43 @@ def _place_inner(graph: Any, names: dict[str, str], stage: str) -> None:
     placed = _placed(graph.node, names, stage)
     del graph.node[:]
     graph.node.extend(placed)
+
+
+def compact(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with short names inside, and constants that are equal kept once."""
+    other = onnx.ModelProto()
+    other.CopyFrom(model)
+    graph = other.graph
+    kept = {info.name for info in (*graph.input, *graph.output)}
+    names: dict[str, str] = {name: name for name in kept}
+    weights: dict[tuple, str] = {}
+    unique = []
+    for weight in graph.initializer:
+        key = (weight.data_type, tuple(weight.dims), numpy_helper.to_array(weight).tobytes())
+        if key not in weights:
+            weights[key] = names[weight.name] = f"w{len(weights)}"
+            unique.append(weight)
+        names[weight.name] = weights[key]
+    for weight in unique:
+        weight.name = names[weight.name]
+    unique = [weight.SerializeToString() for weight in unique]
+    del graph.initializer[:]
+    graph.initializer.extend(onnx.TensorProto.FromString(weight) for weight in unique)
+    _shorten(graph, names)
+    return other
+
+
+def _shorten(graph: Any, names: dict[str, str]) -> None:
+    for info in (*graph.input, *graph.output):
+        info.name = names.setdefault(info.name, f"v{len(names)}")
+    for node in graph.node:
+        node.ClearField("name")
+        for group in (node.input, node.output):
+            for place, name in enumerate(group):
+                if name:
+                    group[place] = names.setdefault(name, f"v{len(names)}")
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                for weight in attribute.g.initializer:
+                    weight.name = names.setdefault(weight.name, f"v{len(names)}")
+                _shorten(attribute.g, names)

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
+
 
 def open_session(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSession:
     """A session on the processor.
@@ -31,9 +33,7 @@ def open_session(path: str | Path, threads: int = 1) -> onnxruntime.InferenceSes
     # Threads that wait busily take the processor from whoever calls from several threads.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 class ExportedModel:
@@ -56,9 +56,10 @@ class ExportedModel:
             raise ValueError(f"{folder}: expected an export of ACIE, found {error}") from None
         for name, facts in files.items():
             path = self.folder / name
-            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
-            if digest != facts["sha256"]:
-                raise ValueError(f"{path}: expected SHA-256 {facts['sha256'][:12]}, found {digest[:12]}")
+            found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+            if found != facts["sha256"]:
+                expected = facts["sha256"][:12]
+                raise ValueError(f"{path}: expected SHA-256 {expected}, found {found[:12]}")
         self._sessions: dict[str, onnxruntime.InferenceSession] = {}
 
     def run(self, name: str, **inputs: np.ndarray) -> list[np.ndarray]:
@@ -67,9 +68,8 @@ class ExportedModel:
         if session is None:
             path = self.folder / f"{name}.onnx"
             session = self._sessions[name] = open_session(path, self._threads)
-        types = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
         feed = {
-            known.name: np.ascontiguousarray(inputs[known.name], types[known.type])
+            known.name: np.ascontiguousarray(inputs[known.name], _TYPES[known.type])
             for known in session.get_inputs()
         }
         return session.run(None, feed)
