@@ -56,6 +56,7 @@ def run(files: Sequence[str], options: ExportOptions) -> None:
     manifest = export_model(
         engine,
         options.out,
+        quantize=options.quantize,
         real=_real(files, engine, options),
         progress=lambda text: typer.echo(text, err=True),
     )
@@ -113,3 +114,20 @@ def _show(manifest: dict[str, Any], out: Path) -> None:
         rows = [(name, f"{figures[name]:.2g}", f"{limit:g}") for name, limit in limits.items()]
         counts = ", ".join(f"{count} {what}" for what, count in figures["galaxies"].items())
         table(f"\n{part} against the model: {counts}", ("name", "largest", "allowed"), rows)
+    if "quantized" in manifest:
+        _show_layers(manifest["quantized"])
+
+
+def _show_layers(quantised: dict[str, Any]) -> None:
+    rows = [
+        (name, str(row["bits"]), str(row["weights"]), f"{row['weight_error']:.1e}",
+         f"{row['output_error']:.1e}", f"{row['median_at_8_bits']:.4f}")
+        for name, row in quantised["layers"].items()
+    ]  # fmt: skip
+    title = (
+        f"\n8 bits: {quantised['smaller']:.2f} times smaller, {quantised['faster']:.2f} times "
+        "faster than torch for one galaxy\nerrors are relative; shift of medians in sigma, by this"
+        " layer alone, for 95 % of galaxies"
+    )
+    columns = ("name", "bits", "weights", "weight error", "output error", "shift at 8 bits")
+    table(title, columns, rows)

@@ -1,7 +1,17 @@
 """Is an exported network the network? By the largest error, and by what it does to calibration."""
 
-__all__ = ["Draws", "ParitySample", "Tolerance", "check", "compare", "eager_draws", "simulate"]
+__all__ = [
+    "Draws",
+    "ParitySample",
+    "Tolerance",
+    "check",
+    "compare",
+    "eager_draws",
+    "finite",
+    "simulate",
+]
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -157,6 +167,11 @@ def compare(
             for name, m, c, r in zip(names, median, change, rank, strict=True)
         },
     }
+
+
+def finite(tolerance: Tolerance) -> dict[str, float]:
+    """The limits that there are."""
+    return {name: limit for name, limit in vars(tolerance).items() if math.isfinite(limit)}
 
 
 def check(figures: Mapping[str, Any], tolerance: Tolerance, what: str) -> None:

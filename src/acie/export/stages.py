@@ -1,6 +1,6 @@
 """The stages of an answer as graphs: each from the dynamo exporter, joined where layers repeat."""
 
-__all__ = ["latent_graph", "spectral_graph"]
+__all__ = ["latent_graph", "spectral_graph", "weight_of"]
 
 import onnx
 import torch
@@ -71,3 +71,18 @@ def latent_graph(estimator: NeuralPosteriorEstimator) -> onnx.ModelProto:
         },
         ["x_l", "log_q"],
     )
+
+
+def weight_of(stage: str, layer: str) -> str:
+    """What a weight is called in a graph of this module.
+
+    Arguments:
+        stage: ``spectral`` or ``latent``.
+        layer: Name of a layer in :class:`FlowSampling` or :class:`LatentSampling`.
+    """
+    parts = layer.split(".")
+    if stage == "spectral" and parts[0] == "layers":
+        return f"layer{parts[1]}/{'.'.join(parts[2:])}.weight"
+    if stage == "spectral":
+        return f"{parts[0]}/{'.'.join(parts[1:])}.weight"
+    return f"{layer}.weight"
