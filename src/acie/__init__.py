@@ -33,24 +33,35 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module 'acie' has no attribute {name!r}")
 
 
-def load(name_or_path: str = "galaxy-v1") -> "CounterfactualEngine | TabularEngine":  # noqa: F821
+def load(
+    name_or_path: str = "galaxy-v1", runtime: str = "torch"
+) -> "CounterfactualEngine | TabularEngine":  # noqa: F821
     """The engine of a trained model.
 
     Arguments:
         name_or_path: Name of a shipped model, ``latest``, the folder of a bundle, or a registered
             model such as ``models:/acie@production``.
+        runtime: What computes the network of a model of spectra: ``torch``, or ``onnx`` for ONNX
+            Runtime.
 
     Returns:
         An engine for spectra, or one for rows of a catalogue where ``acie fit`` made the bundle.
     """
+    from acie.errors import ConfigurationError
     from acie.manifest import bundle_kind, find_bundle
 
+    if runtime not in ("torch", "onnx"):
+        raise ConfigurationError("runtime", expected="torch or onnx", found=repr(runtime))
     # Found once: an alias may move between two questions.
     folder = find_bundle(name_or_path)
     if bundle_kind(folder) == "tabular":
         from acie.tabular import TabularEngine
 
         return TabularEngine.load(folder)
+    if runtime == "onnx":
+        from acie.export import load_engine
+
+        return load_engine(folder)
     from acie.engine import CounterfactualEngine
 
     return CounterfactualEngine.load(folder)

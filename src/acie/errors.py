@@ -25,7 +25,8 @@ Every error says which argument is wrong, what was expected, what was found and 
     ├── BundleError                 a model bundle cannot be used
     │   ├── UnknownModel            no bundle of that name
     │   ├── IncompatibleBundle      made by an incompatible version
-    │   └── ChecksumMismatch        a file is truncated or has been changed
+    │   ├── ChecksumMismatch        a file is truncated or has been changed
+    │   └── ParityError             an exported model answers otherwise than what it was made from
     └── TrackingError               MLflow refuses what it was asked
         ├── RegistryUnreachable     its server or database does not answer
         └── PromotionRefused        a version falls short of what production asks for
@@ -51,6 +52,7 @@ __all__ = [
     "NothingSeen",
     "OutsideGrid",
     "OutsideSupport",
+    "ParityError",
     "PhysicsError",
     "PromotionRefused",
     "ReaderNotFound",
@@ -182,6 +184,10 @@ class IncompatibleBundle(BundleError):
 
 class ChecksumMismatch(BundleError):
     """A file of the bundle is truncated or has been changed."""
+
+
+class ParityError(BundleError):
+    """An exported model answers otherwise than the model that it was made from."""
 
 
 class TrackingError(ACIEError):

@@ -60,6 +60,7 @@ def infer(
     out: Annotated[Path | None, typer.Option(help="Folder for .json, .fits and .png.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    runtime: Annotated[str, typer.Option(help="torch, or onnx: ONNX Runtime.")] = "torch",
 ) -> None:
     """Infer the state of galaxies and answer a counterfactual question about each.
 
@@ -69,7 +70,7 @@ def infer(
 
     options = InferOptions(
         do=tuple(do or ()), redshift=redshift, samples=samples, model=model, out=out,
-        json_output=json_output, seed=seed,
+        json_output=json_output, seed=seed, runtime=runtime,
         hold=tuple(name.strip() for name in hold.split(",") if name.strip()),
     )  # fmt: skip
     raise typer.Exit(run(files, options))
@@ -315,6 +316,28 @@ app.add_typer(model_commands)
 
 
 @app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Folder of the export.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Real spectra to check with, and simulated ones.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
+    format: Annotated[str, typer.Option(help="onnx or torchserve.")] = "onnx",
+    quantize: Annotated[str | None, typer.Option(help="int8: weights of 8 bits.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Write a model as ONNX files that run without torch, or as an archive for TorchServe.
+
+    ONNX files are checked against the model, and refused where they answer otherwise.
+
+    Example: acie export --model galaxy-v1 --out exported spectra/*.fits
+    """
+    from acie.cli.export import ExportOptions, run
+
+    run(files or [], ExportOptions(model, out, format, quantize, json_output))
+
+
+@app.command()
 def serve(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML with settings.")
@@ -334,6 +357,9 @@ def serve(
     migrate: Annotated[
         bool, typer.Option("--migrate", help="Migrate PostgreSQL first; SQLite always is.")
     ] = False,
+    runtime: Annotated[
+        str | None, typer.Option(help="torch, or onnx: ONNX Runtime.")
+    ] = None,
 ) -> None:
     """Answer questions over HTTP and gRPC until told to stop.
 
@@ -345,7 +371,8 @@ def serve(
 
     run(
         ServeOptions(
-            config, host, port, grpc_port, tuple(model or ()), insecure, print_settings, migrate
+            config, host, port, grpc_port, tuple(model or ()), insecure, print_settings, migrate,
+            runtime,
         )
     )
 

@@ -29,6 +29,7 @@ class InferOptions:
     out: Path | None = None
     json_output: bool = False
     seed: int = 0
+    runtime: str = "torch"
 
 
 def run(files: Sequence[str], options: InferOptions) -> int:
@@ -44,7 +45,7 @@ def run(files: Sequence[str], options: InferOptions) -> int:
         from acie.cli.catalogue import run as run_catalogue
 
         return run_catalogue(expand(files), options)
-    engine = acie.load(options.model)
+    engine = acie.load(options.model, options.runtime)
     scanner = RedshiftScanner(engine.bundle.encoder)
     # A question that cannot be asked is refused once, before any file is read.
     engine.check_hold(engine.act(list(options.do)), options.hold)

@@ -24,6 +24,7 @@ class ServeOptions:
     insecure: bool = False
     print_settings: bool = False
     migrate: bool = False
+    runtime: str | None = None
 
     @property
     def flags(self) -> dict[str, Any]:
@@ -32,7 +33,8 @@ class ServeOptions:
         sections = {
             "server": {k: v for k, v in server.items() if v is not None}
             | ({"insecure": True} if self.insecure else {}),
-            "inference": {"models": list(self.model)} if self.model else {},
+            "inference": ({"models": list(self.model)} if self.model else {})
+            | ({"runtime": self.runtime} if self.runtime else {}),
             "database": {"migrate": True} if self.migrate else {},
         }
         return {name: section for name, section in sections.items() if section}

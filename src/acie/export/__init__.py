@@ -1,5 +1,20 @@
-"""Models in the forms of other programs."""
+"""Models in other forms: ONNX files, checked and run by ONNX Runtime; TorchServe archives.
 
-__all__ = ["export_torchserve"]
+``acie.export.runner`` is also copied beside every export, where it runs without ACIE and torch.
+"""
 
+from acie.export.build import export_model, find_export, load_engine
+from acie.export.folder import read_export
+from acie.export.runner import ExportedModel
+from acie.export.runtime import with_onnx
 from acie.export.torchserve import export_torchserve
+
+__all__ = [
+    "ExportedModel",
+    "export_model",
+    "export_torchserve",
+    "find_export",
+    "load_engine",
+    "read_export",
+    "with_onnx",
+]

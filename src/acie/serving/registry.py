@@ -104,14 +104,18 @@ class LoadedModel:
         return {"name": self.name, "version": self.version, "digest": self.digest}
 
     @classmethod
-    def load(cls, source: str) -> "LoadedModel":
+    def load(cls, source: str, runtime: str = "torch") -> "LoadedModel":
         """Load a bundle and answer one question with it, so that the first caller does not wait.
+
+        Arguments:
+            source: Name or folder.
+            runtime: What computes its network, see :func:`acie.load`.
 
         Raises:
             BundleError: No such bundle, or one that cannot be used.
             ConfigurationError: A bundle for tables, which this service does not serve.
         """
-        engine = acie.load(source)
+        engine = acie.load(source, runtime)
         if not isinstance(engine, CounterfactualEngine):
             raise ConfigurationError(
                 "models",

@@ -171,7 +171,9 @@ class InferenceService:
 
     async def load(self, source: str, instead_of: LoadedModel | None = None) -> LoadedModel:
         """Load a model, warm it up, then let it answer for its name, or for its predecessor."""
-        model = await asyncio.get_running_loop().run_in_executor(None, LoadedModel.load, source)
+        model = await asyncio.get_running_loop().run_in_executor(
+            None, LoadedModel.load, source, self._settings.runtime
+        )
         await asyncio.to_thread(self._meters.follow_drift, model)
         self.registry.add(model, instead_of)
         return model

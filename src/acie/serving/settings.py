@@ -83,6 +83,9 @@ class InferenceSettings(_Section):
     max_samples: int = Field(1024, ge=2, description="Most draws a request may ask for.")
     max_batch: int = Field(24, ge=1, description="Most galaxies that are computed together.")
     queue: int = Field(128, ge=1, description="Most galaxies that wait.")
+    runtime: Literal["torch", "onnx"] = Field(
+        "torch", description="What computes the networks: torch, or ONNX Runtime."
+    )
 
 
 class CacheSettings(_Section):
