@@ -69,6 +69,11 @@ class Simulator:
     noise_model: NoiseModel = field(default_factory=NoiseModel)
     survey: SurveyConfig = field(default_factory=SurveyConfig)
 
+    @property
+    def device(self) -> torch.device:
+        """Where galaxies are made: that of the forward model."""
+        return self.physics.light_basis.device
+
     @torch.no_grad()
     def draw(self, count: int, generator: torch.Generator) -> SimulatedSet:
         """``count`` galaxies with their noise and observations."""
