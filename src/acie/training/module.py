@@ -137,7 +137,7 @@ class PosteriorModule(lightning.LightningModule):
         self._sums += torch.stack([self._loss(batch) * rows, self._sums.new_tensor(rows)])
 
     def on_validation_epoch_end(self) -> None:
-        """The mean over all rows, however they are shared (Lightning's own is off for odd ones)."""
+        """The mean over all rows, however shared (Lightning's own is off for odd numbers)."""
         total, rows = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
         self.log("validation_loss", total / rows, prog_bar=True, sync_dist=True)
 
