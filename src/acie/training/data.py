@@ -56,14 +56,16 @@ def encoder_from_population(
     simulator: Simulator, count: int, components: int, seed: int
 ) -> SpectrumEncoder:
     """Principal components of noise-free rest-frame spectra of the population."""
-    generator = SeedStream(seed).generator("population")
+    device = simulator.device
+    generator = SeedStream(seed).generator("population", device)
+    there = {"generator": generator, "device": device}
     low, high = simulator.survey.redshift
-    redshift = low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
-    values, _ = simulator.scm.sample((count,), given={"redshift": redshift}, generator=generator)
+    redshift = low + (high - low) * torch.rand(count, dtype=torch.float64, **there)
+    values, _ = simulator.scm.sample((count,), given={"redshift": redshift}, **there)
     grid = SpectrumEncoder.rest_grid()
     position = np.log(grid / REST_WAVELENGTH[0]) / REST_STEP
-    index = torch.as_tensor(position.astype(int))
-    share = torch.as_tensor(position - position.astype(int)).float()
+    index = torch.as_tensor(position.astype(int), device=device)
+    share = torch.as_tensor(position - position.astype(int), device=device).float()
     rows = []
     for start in range(0, count, 500):
         part = {name: value[start : start + 500] for name, value in values.items()}
@@ -71,7 +73,7 @@ def encoder_from_population(
         variance = part["velocity_dispersion"].to(light.dtype) ** 2 + _RESOLUTION**2
         light = broaden_and_shift(light, variance, light.new_zeros(1), REST_STEP)
         rows.append(light[:, index] * (1.0 - share) + light[:, index + 1] * share)
-    return SpectrumEncoder.from_spectra(torch.cat(rows), components)
+    return SpectrumEncoder.from_spectra(torch.cat(rows).cpu(), components)
 
 
 class TrainingPool:
@@ -149,7 +151,9 @@ class TrainingPool:
             except CausalError:
                 # A tail of the population without an allowed value: redraw, do not repair.
                 continue
-            encoding = self._encoder.encode(drawn.observation)
+            # Threads take small chunks; an accelerator takes all galaxies at once.
+            chunk = 20 if device.type == "cpu" else _DRAWN
+            encoding = self._encoder.encode(drawn.observation, chunk)
             both, _ = scm.to_unconstrained(drawn.values, (*SPECTRAL_NAMES, *LATENT_NAMES))
             parts.append(
                 {
