@@ -8,6 +8,8 @@ import torch
 
 from acie.errors import ConfigurationError
 
+_KINDS = ("cuda", "mps", "cpu")
+
 
 def pick_device(device: str | torch.device = "auto") -> torch.device:
     """The device to compute on.
@@ -30,13 +32,17 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         return torch.device("cpu")
     try:
         chosen = torch.device(device)
+        if chosen.type not in _KINDS:
+            raise NotImplementedError("a kind of device that ACIE does not use")
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch goes on to list all that it knows.
+        reason = str(error).splitlines()[0].split(". ")[0].split(" device type at ")[0]
         raise ConfigurationError(
             "device",
             expected="auto, cpu, mps, cuda or cuda:N, present on this machine",
             found=str(device),
-            remedy=f"Use device='auto' ({str(error).splitlines()[0]}).",
+            remedy=f"Use device='auto' ({reason}).",
         ) from None
     return chosen
 

@@ -52,7 +52,7 @@ class _Numbers(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def real(value):
+def numbers(value):
     """The numbers of a tensor from elsewhere."""
     return value.numbers if type(value) is There else value
 
@@ -76,7 +76,7 @@ def _run(function, args, kwargs):
     plain = {key: value for key, value in kwargs.items() if key != "pin_memory"}
     if _is_there(device):
         plain["device"] = torch.device("cpu")
-    result = function(*tree_map(real, args), **tree_map(real, plain))
+    result = function(*tree_map(numbers, args), **tree_map(numbers, plain))
     if function._schema.is_mutable and type(args[0]) is There:
         return args[0]
     if device is not None:

@@ -2,14 +2,20 @@
 
 __all__ = ["Fitting", "fit"]
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    TQDMProgressBar,
+)
 from lightning.pytorch.loggers import CSVLogger
 
 from acie.inference import NeuralPosteriorEstimator
@@ -44,21 +50,34 @@ class Fitting:
         """Where the checkpoints of a factor are."""
         return self.out / "checkpoints" / factor
 
+    def _checkpoint(self, factor: str, which: str) -> ModelCheckpoint:
+        # Under a name that stays the same when a run goes on. (What Lightning's save_last calls
+        # the last one leaves out every epoch that was not the best.)
+        return ModelCheckpoint(
+            self.folder(factor),
+            filename=which,
+            monitor="validation_loss" if which == "best" else None,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
     def trainer(self, factor: str) -> lightning.Trainer:
         """The trainer of one factor."""
         config, options = self.config, dict(self.options)
-        callbacks = [_Checkpoints(self.folder(factor)), TQDMProgressBar(refresh_rate=20)]
+        callbacks: list[Callback] = [TQDMProgressBar(refresh_rate=20)]
         if config.patience:
-            callbacks.append(_Patience(config.patience))
-        loggers = [CSVLogger(self.out, name=f"log-{factor}"), *options.pop("logger", [])]
+            callbacks += [_Patience(config.patience), self._checkpoint(factor, "best")]
+        # The last one to save: what the others remember is part of it.
+        callbacks.append(self._checkpoint(factor, "last"))
+        table = CSVLogger(self.out, name=f"log-{factor}", flush_logs_every_n_steps=1)
         return lightning.Trainer(
             **self.plan.trainer_arguments()
             | {
                 "max_epochs": config.epochs_of(factor),
                 "accumulate_grad_batches": config.accumulate,
                 "gradient_clip_val": config.clip or None,
-                "callbacks": callbacks + options.pop("callbacks", []),
-                "logger": loggers,
+                "callbacks": options.pop("callbacks", []) + callbacks,
+                "logger": [table, *options.pop("logger", [])],
                 "log_every_n_steps": min(50, config.steps(0)),
                 "reload_dataloaders_every_n_epochs": 1,
                 "enable_model_summary": False,
@@ -82,6 +101,13 @@ def fit(
         Its loss on the validation rows.
     """
     fitting.progress(f"fitting the {factor} factor")
+    with _algorithms_restored():
+        return _fit(fitting, data, estimator, factor)
+
+
+def _fit(
+    fitting: Fitting, data: SimulationModule, estimator: NeuralPosteriorEstimator, factor: str
+) -> float:
     lightning.seed_everything(fitting.config.seed, verbose=False)
     trainer = fitting.trainer(factor)
     last = fitting.folder(factor) / "last.ckpt"
@@ -94,17 +120,15 @@ def fit(
     return trainer.validate(module, data, verbose=False)[0]["validation_loss"]
 
 
-class _Checkpoints(ModelCheckpoint):
-    """The best and the last epoch, under names that stay the same when a run goes on."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            folder,
-            filename="best",
-            monitor="validation_loss",
-            save_last=True,
-            enable_version_counter=False,
-        )
+@contextlib.contextmanager
+def _algorithms_restored() -> Iterator[None]:
+    """Lightning asks torch for deterministic algorithms for good; here only while fitting."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn)
 
 
 class _Patience(EarlyStopping):

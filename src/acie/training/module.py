@@ -110,18 +110,12 @@ class PosteriorModule(lightning.LightningModule):
         self._pair = getattr(estimator, f"{factor}_pair")
         self._rate, self._steps = config.learning_rate, steps
         # A compiled function is no module: names in checkpoints are the same with and without.
-        compiled = config.compile
-        self._log_prob = torch.compile(self.density.log_prob) if compiled else self._eager
-
-    def _eager(self, x: Tensor, context: Tensor) -> Tensor:
-        return self.density.log_prob(x, context)
-
-    def _loss(self, batch: list[Tensor]) -> Tensor:
-        return -self._log_prob(*self._pair(*batch)).mean()
+        log_prob = self.density.log_prob
+        self._log_prob = torch.compile(log_prob) if config.compile else log_prob
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
         """Loss of one share of a batch of ``(features, spectral, latent, redshift)``."""
-        loss = self._loss(batch)
+        loss = -self._log_prob(*self._pair(*batch)).mean()
         # The mean over processes is that of the batch, because their shares are of equal size.
         self.log("loss", loss, prog_bar=True, sync_dist=True)
         self.log("epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
@@ -133,8 +127,9 @@ class PosteriorModule(lightning.LightningModule):
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         """The same on observations that are never trained on."""
-        rows = len(batch[0])
-        self._sums += torch.stack([self._loss(batch) * rows, self._sums.new_tensor(rows)])
+        # Not compiled: the batches of validation are of other sizes, each a compilation.
+        total = -self.density.log_prob(*self._pair(*batch)).sum()
+        self._sums += torch.stack([total, total.new_tensor(len(batch[0]))])
 
     def on_validation_epoch_end(self) -> None:
         """The mean over all rows, however shared (Lightning's own is off for odd numbers)."""
