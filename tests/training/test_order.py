@@ -46,3 +46,14 @@ def test_the_parts_of_all_processes_are_all_rows():
 def test_fewer_rows_than_a_batch_are_refused():
     with pytest.raises(ConfigurationError, match="at most 40"):
         GlobalBatches(40, 48, torch.Generator())
+
+
+def test_work_is_shared_without_rest_or_repetition(monkeypatch):
+    # What the messages carry is tested with real processes; here, who gets what.
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", lambda seen, device: None)
+    monkeypatch.setattr("torch.distributed.get_backend", lambda: "gloo")
+    for items, size in (([3, 5, 6, 9, 12], 2), ([1, 2], 3), ([], 2)):
+        shares = [Processes(rank, size).share(items) for rank in range(size)]
+        assert sorted(sum(shares, [])) == items
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    assert Processes().share([4, 2]) == [4, 2]
