@@ -5,7 +5,7 @@ pixel. The broadening in Fourier space has one width; it takes the least, and wh
 beyond that is part of how it reads the spectrum, see :func:`acie.physics.pixels.widened`.
 """
 
-__all__ = ["Sightline"]
+__all__ = ["UNRESOLVED_STEP", "Sightline"]
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from acie.physics.pixels import PixelSampler, PixelWindow
 
 #: Step in km/s between velocity dispersions at which pixels are prepared, where the width of some
 #: is cut off at zero.
-_STEP = 10.0
+UNRESOLVED_STEP = 10.0
 
 
 class Sightline:
@@ -77,9 +77,10 @@ class Sightline:
         a few dispersions, so that it depends on nothing else and has the right variance.
         """
         top = -self._least
-        nodes = torch.arange(0.0, top**0.5, _STEP, dtype=torch.float64).square().tolist()
+        steps = torch.arange(0.0, top**0.5, UNRESOLVED_STEP, dtype=torch.float64)
+        nodes = steps.square().tolist()
         nodes = torch.tensor([*nodes, top, max(top, float(variance.max())) + 1.0])
-        nodes = nodes.to(variance.dtype)
+        nodes = nodes.to(variance)
         place = torch.searchsorted(nodes, variance.detach().contiguous(), right=True)
         place = place.clamp(1, len(nodes) - 1)
         if out is None:
