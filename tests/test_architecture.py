@@ -68,6 +68,9 @@ LAYERS = {
     "questions": {"physics", "results", "scm", "simulation"},
     "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
     "training": {"bundle", "inference", "physics", "simulation"},
+    "cluster": {
+        "acie", "engine", "io", "manifest", "observation", "redshift", "results", "training",
+    },
     "acie": {"engine", "manifest", "observation", "results", "scm", "tabular"},
 }
 #: Nothing below may import these; they may import anything.
@@ -76,11 +79,13 @@ TOP = {"cli", "demo", "serving", "__main__"}
 #: Third-party packages that only some parts may import.
 OWNERS = {
     "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
-    "lightning": {"training"},
-    "yaml": {"tabular", "training"},
+    "lightning": {"training", "cluster"},
+    "yaml": {"tabular", "training", "cluster"},
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
     "specutils": {"io"},
     "pyarrow": {"io"},
+    "h5py": {"io"},
+    "ray": {"cluster"},
     "matplotlib": {"figures.py", "evaluation/style.py"},
     "sbi": {"evaluation/sbi_bridge.py"},
     "jinja2": {"evaluation/report.py"},

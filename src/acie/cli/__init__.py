@@ -22,6 +22,12 @@ app = typer.Typer(
 )
 
 
+_ADDRESS = typer.Option(
+    metavar="ADDRESS", help="With --ray: auto, host:port, ray://...; local if left out."
+)
+_WORKERS = typer.Option(min=1, help="With --ray: processes; one per processor if left out.")
+
+
 def _redshift(text: str) -> float:
     """A number; NaN, which stands for an unknown redshift, where it is to be estimated."""
     if text.strip().lower() == "estimate":
@@ -56,10 +62,20 @@ def infer(
     out: Annotated[Path | None, typer.Option(help="Folder for .json, .fits and .png.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="FILES are a catalogue of shards, answered with Ray.")
+    ] = False,
+    address: Annotated[str | None, _ADDRESS] = None,
+    workers: Annotated[int | None, _WORKERS] = None,
+    spectra: Annotated[
+        bool, typer.Option("--spectra", help="With --ray: keep counterfactual spectra.")
+    ] = False,
 ) -> None:
     """Infer the state of galaxies and answer a counterfactual question about each.
 
     Example: acie infer spec.fits --do "stellar_mass*=1.5" --out results
+
+    acie infer --ray catalogue/ --do "stellar_mass*=1.5" --samples 64 --out answers
     """
     from acie.cli.infer import InferOptions, run
 
@@ -68,6 +84,13 @@ def infer(
         json_output=json_output, seed=seed,
         hold=tuple(name.strip() for name in hold.split(",") if name.strip()),
     )  # fmt: skip
+    if ray:
+        from acie.cli.infer_ray import RayOptions
+        from acie.cli.infer_ray import run as run_ray
+
+        raise typer.Exit(run_ray(files, options, RayOptions(address, workers, spectra)))
+    if address or workers or spectra:
+        raise typer.BadParameter("--address, --workers and --spectra go with --ray.")
     raise typer.Exit(run(files, options))
 
 
@@ -248,11 +271,14 @@ def simulate(
     do: Annotated[list[str] | None, typer.Option("--do", help="Also the true answer.")] = None,
     shard: Annotated[int, typer.Option(min=1, help="Galaxies per file.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    format: Annotated[
+        str, typer.Option(help="safetensors; parquet, fits, h5 as acie infer --ray reads them.")
+    ] = "safetensors",
 ) -> None:
     """Simulate galaxies with their noise, so that true counterfactuals are known."""
     from acie.cli.simulate import run
 
-    run(out, n, model, list(do or ()), shard, seed)
+    run(out, n, model, list(do or ()), shard, seed, format)
 
 
 @app.command()
