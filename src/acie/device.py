@@ -1,6 +1,8 @@
-"""Choice of device: CUDA, then Apple's MPS, then the CPU."""
+"""Choice of device: CUDA, then Apple's MPS, then the CPU; and where precision may be lowered."""
 
-__all__ = ["pick_device"]
+__all__ = ["describe_devices", "full_precision", "pick_device"]
+
+import contextlib
 
 import torch
 
@@ -37,3 +39,28 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
             remedy=f"Use device='auto' ({str(error).splitlines()[0]}).",
         ) from None
     return chosen
+
+
+def full_precision(like: torch.Tensor) -> contextlib.AbstractContextManager:
+    """A block in which operations keep the precision of their inputs, autocast or not.
+
+    Arguments:
+        like: A tensor on the device of the block.
+    """
+    kind = like.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return contextlib.nullcontext()
+
+
+def describe_devices() -> list[tuple[str, str]]:
+    """Name of each device of this machine and what it is, the preferred kind first."""
+    found = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        facts = torch.cuda.get_device_properties(index)
+        bf16 = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bf16"
+        text = f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB, {bf16}"
+        found.append((f"cuda:{index}", text))
+    if torch.backends.mps.is_available():
+        found.append(("mps", "single precision only: simulations are made on the CPU"))
+    return [*found, ("cpu", f"{torch.get_num_threads()} threads")]

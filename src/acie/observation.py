@@ -95,7 +95,7 @@ class Observation:
             )
         if self.quality is None:
             object.__setattr__(
-                self, "quality", torch.zeros(self.redshift.shape, dtype=torch.int64)
+                self, "quality", torch.zeros_like(self.redshift, dtype=torch.int64)
             )
 
     def _check_brightness(self) -> None:

@@ -287,16 +287,32 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Working folder, runs/NAME if left out.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs per machine.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes per machine, on the CPU.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines.")] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="All GPUs, or what torchrun or SLURM started.")
+    ] = False,
+    precision: Annotated[
+        str | None, typer.Option(help="32-true, bf16-mixed, 16-mixed.")
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same digits in every run.")
+    ] = False,
 ) -> None:
-    """Train a model and write its bundle; a killed run goes on where it stopped."""
-    from acie.training import TrainConfig
-    from acie.training.run import train as run
+    """Train a model and write its bundle; a killed run goes on where it stopped.
 
-    settings = TrainConfig.read(config)
-    folder = out or Path("runs") / settings.name
-    bundle = run(settings, folder, device=device, progress=lambda text: typer.echo(text, err=True))
-    typer.echo(f"bundle: {bundle}")
+    Example: acie train --config configs/gpu_config.yaml --gpus 4 --distributed
+    """
+    from acie.cli.train import TrainOptions, run
+
+    options = TrainOptions(
+        out, device, gpus, processes, nodes, distributed, precision, deterministic
+    )
+    run(config, options)
 
 
 @app.command()

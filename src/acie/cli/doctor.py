@@ -11,10 +11,8 @@ from acie.errors import ACIEError
 
 def run() -> int:
     """Print what was found; returns 0 when inference works here."""
-    import torch
-
     from acie.bundle import ModelBundle
-    from acie.device import pick_device
+    from acie.device import describe_devices
     from acie.physics.ssp import grid_folder
 
     rows = [("python", platform.python_version(), "ok")]
@@ -23,7 +21,8 @@ def run() -> int:
             rows.append((package, importlib.metadata.version(package), "ok"))
         except importlib.metadata.PackageNotFoundError:
             rows.append((package, "not installed", "needed for training only"))
-    rows.append(("device", str(pick_device()), f"{torch.get_num_threads()} threads"))
+    for index, (device, what) in enumerate(describe_devices()):
+        rows.append(("other device" if index else "device", device, what))
     code = 0
     try:
         bundle = ModelBundle.load()

@@ -77,6 +77,12 @@ class PixelWindow(nn.Module):
         )
         self.register_buffer("wavelength", grid, persistent=False)
 
+    def _apply(self, *args: object, **kwargs: object) -> "PixelWindow":
+        # What follows from the buffers is no buffer itself: made anew where they have moved.
+        moved = super()._apply(*args, **kwargs)
+        self._plain, self._layouts = _sampler(*_blocks(self._index, 0), self._weights), {}
+        return moved
+
     def locate(self, redshift: Tensor) -> tuple[Tensor, Tensor]:
         """First rest pixel of the window and the fraction of a pixel left to shift.
 
@@ -126,11 +132,11 @@ class PixelWindow(nn.Module):
                 self._layouts[half] = _blocks(self._index, half)
         return _sampler(*self._layouts[half], weights)
 
-    def taps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def taps(self, pixels: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Where :meth:`sample` reads: first window pixel and weights of the taps.
 
         Arguments:
-            pixels: Indices of the instrument's pixels, shape ``(pixel,)``.
+            pixels: Indices of the instrument's pixels, shape ``(pixel,)``, or a slice.
 
         Returns:
             Shapes ``(pixel,)`` and ``(tap, pixel)``.
@@ -221,10 +227,14 @@ def _blocks(index: Tensor, half: int) -> tuple[Tensor, Tensor]:
     index = index.view(-1, _BLOCK) - half
     start = index[:, :1]
     reach = int((index - start).max()) + taps
-    row = reach * torch.arange(len(index))[:, None] + index - start
-    place = row * _BLOCK + torch.arange(_BLOCK)
-    places = place.flatten() + _BLOCK * torch.arange(taps)[:, None]
-    return start + torch.arange(reach), places.flatten()
+    row = reach * _count(len(index), index)[:, None] + index - start
+    place = row * _BLOCK + _count(_BLOCK, index)
+    places = place.flatten() + _BLOCK * _count(taps, index)[:, None]
+    return start + _count(reach, index), places.flatten()
+
+
+def _count(stop: int, like: Tensor) -> Tensor:
+    return torch.arange(stop, device=like.device)
 
 
 def _sampler(columns: Tensor, places: Tensor, weights: Tensor) -> PixelSampler:
@@ -252,7 +262,7 @@ def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
     grid_km_s = LIGHT_KM_S * REST_STEP
     variance = (variance_km2_s2 / grid_km_s**2).clamp(max=_WIDEST**2)
     half = max(_LEAST_REACH, math.ceil(_REACH * float(variance.max()) ** 0.5))
-    exponent, fit = (part.to(taps.dtype) for part in _gaussian_filter(half))
+    exponent, fit = (part.to(taps) for part in _gaussian_filter(half))
     flat = variance.to(taps.dtype).flatten()
     gaussian = (fit @ torch.exp2(exponent[:, None] * flat)).view(-1, *variance.shape)
     found = taps.new_zeros(len(taps) + 2 * half, *variance.shape)

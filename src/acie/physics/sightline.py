@@ -77,7 +77,7 @@ class Sightline:
         top = -self._least
         nodes = torch.arange(0.0, top**0.5, _STEP, dtype=torch.float64).square().tolist()
         nodes = torch.tensor([*nodes, top, max(top, float(variance.max())) + 1.0])
-        nodes = nodes.to(variance.dtype)
+        nodes = nodes.to(variance)
         place = torch.searchsorted(nodes, variance.detach().contiguous(), right=True)
         place = place.clamp(1, len(nodes) - 1)
         if out is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from acie.physics.batched import observe_together
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
@@ -292,11 +293,11 @@ class StellarPopulationModel(nn.Module):
     ) -> Tensor:
         """Spectra of states at any redshifts, ``(row,)``, each with its own excess."""
         window, redshift = self.window, state["redshift"]
-        if excess is not None:
+        if excess is not None and excess.device.type == "cpu":
             # The very steps of :meth:`observe`, so that what is simulated is what is fitted.
             rows = range(len(redshift))
             return torch.cat(spread(lambda row: self._one(light, state, excess, row), rows))
-        if bool((redshift == redshift[0]).all()):
+        if excess is None and bool((redshift == redshift[0]).all()):
             return self.observe(light, state, self.sightlines(redshift[:1])[0])
         first, shift = window.locate(redshift)
         parts = []
@@ -309,6 +310,9 @@ class StellarPopulationModel(nn.Module):
             columns = torch.arange(window.size, device=first.device) - begin
             flux = flux.gather(-1, first[rows, None] + columns)
             variance = state["velocity_dispersion"][rows].to(flux.dtype) ** 2
+            if excess is not None:
+                parts.append(observe_together(window, flux, shift[rows], variance, excess[rows]))
+                continue
             moved = broaden_and_shift(
                 window.taper(flux), variance, shift[rows], REST_STEP, window.prefilter
             )

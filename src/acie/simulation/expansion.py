@@ -47,7 +47,7 @@ class ReducedExpansion:
         self._likelihood = likelihood
         count = len(likelihood.basis)
         self._terms = (_TERMS, count + _TERMS - 1, 2 * count + _TERMS - 2)
-        polynomials = likelihood.noise.polynomials(self._terms[2])
+        polynomials = likelihood.noise.polynomials(self._terms[2], centre.device)
         weight, self._damping = likelihood.weight(centre)
         residual = likelihood.flux - centre
         flat = polynomials.unflatten(1, (-1, _BLOCK)).mean(-1)
@@ -145,7 +145,8 @@ class ReducedExpansion:
 
 def _product(factor: Tensor, sums: Tensor, count: int) -> Tensor:
     """Sums against T_i times the polynomial of ``factor``, from sums against each T_k."""
-    order, degree = torch.arange(factor.shape[-1])[:, None], torch.arange(count)
+    order = torch.arange(factor.shape[-1], device=factor.device)[:, None]
+    degree = torch.arange(count, device=factor.device)
     # T_i T_k = (T_(i+k) + T_|i-k|) / 2.
     both = 0.5 * (sums[..., degree + order] + sums[..., (degree - order).abs()])
     return (factor[..., None] * both).sum(-2)

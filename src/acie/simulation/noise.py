@@ -34,17 +34,22 @@ class NoiseModel:
     template_error_outside: float = 0.03
     scale_dof: float = 20.0
 
-    def polynomials(self, terms: int | None = None) -> Tensor:
+    def polynomials(
+        self, terms: int | None = None, device: torch.device | str = "cpu"
+    ) -> Tensor:
         """Chebyshev polynomials over the pixels, shape ``(term, wave)``.
 
         Arguments:
             terms: How many; those of the calibration when left out.
+            device: Where they are wanted.
         """
-        return _chebyshev(self.calibration_terms if terms is None else terms)
+        count = self.calibration_terms if terms is None else terms
+        return _chebyshev(count, torch.device(device))
 
     def relative_error(self, redshift: Tensor) -> Tensor:
         """Template error per pixel, shape ``(batch, wave)``."""
-        rest = torch.as_tensor(WAVELENGTH.copy()) / (1.0 + redshift.double()[:, None])
+        wave = torch.as_tensor(WAVELENGTH.copy(), device=redshift.device)
+        rest = wave / (1.0 + redshift.double()[:, None])
         inside = (rest > 3540.0) & (rest < 7350.0)
         return torch.where(inside, self.template_error, self.template_error_outside).float()
 
@@ -52,20 +57,21 @@ class NoiseModel:
         self, clean: Tensor, sigma: Tensor, redshift: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Noisy flux: calibration, template error, and pixel noise of a drawn scale."""
-        rows = clean.shape[0]
-        basis = self.polynomials()
-        draw = torch.randn(rows, basis.shape[0], generator=generator)
+        rows, there = clean.shape[0], {"generator": generator, "device": clean.device}
+        basis = self.polynomials(device=clean.device)
+        draw = torch.randn(rows, basis.shape[0], **there)
         gamma = torch.distributions.Gamma(self.scale_dof / 2.0, self.scale_dof / 2.0)
-        uniform = torch.rand(rows, 1, generator=generator)
+        uniform = torch.rand(rows, 1, **there)
         # torch's gamma law takes no generator: invert its distribution function on a table.
         grid = torch.linspace(0.05, 4.0, 4000)
-        cumulative = gamma.log_prob(grid).exp().cumsum(0)
+        cumulative = gamma.log_prob(grid).exp().cumsum(0).to(clean.device)
+        grid = grid.to(clean.device)
         precision = grid[torch.searchsorted(cumulative / cumulative[-1], uniform).clamp(max=3999)]
         scale = precision.rsqrt()
         calibrated = clean * (1.0 + scale * self.calibration * (draw @ basis))
         template = self.relative_error(redshift) * clean
         total = (sigma**2 + template**2).sqrt() * scale
-        return calibrated + total * torch.randn(clean.shape, generator=generator)
+        return calibrated + total * torch.randn(clean.shape, **there)
 
 
 class SpectrumLikelihood:
@@ -98,15 +104,15 @@ class SpectrumLikelihood:
         self.flux = observation.flux.float()
         self.ivar = observation.ivar.float()
         self.relative = self.ivar * noise.relative_error(observation.redshift) ** 2
-        power = torch.ones(len(self.flux)) if inflation is None else inflation**-2
+        power = self.flux.new_ones(len(self.flux)) if inflation is None else inflation**-2
         self._power = power.double()
         self.count = (self.ivar > 0).sum(-1).double()
-        self.basis = noise.polynomials()
+        self.basis = noise.polynomials(device=self.flux.device)
         # T_i T_j = (T_(i+j) + T_|i-j|) / 2: the products need few sums over the pixels.
         degree = torch.arange(noise.calibration_terms)
         self._sum = degree[:, None] + degree
         self._difference = (degree[:, None] - degree).abs()
-        self.powers = noise.polynomials(2 * noise.calibration_terms - 1)
+        self.powers = noise.polynomials(2 * noise.calibration_terms - 1, self.flux.device)
 
     def __getitem__(self, galaxy: int) -> "SpectrumLikelihood":
         """The likelihood of one galaxy of the batch, which keeps its axis."""
@@ -222,7 +228,8 @@ class SpectrumLikelihood:
     def _gram(self, squares: Tensor) -> Tensor:
         """M, ``(*, term, term)``."""
         gram = 0.5 * (squares[..., self._sum] + squares[..., self._difference])
-        prior = torch.eye(len(self.basis), dtype=gram.dtype) / self.noise.calibration**2
+        unit = torch.eye(len(self.basis), dtype=gram.dtype, device=gram.device)
+        prior = unit / self.noise.calibration**2
         return gram + prior
 
     def calibration(self, model: Tensor) -> Tensor:
@@ -277,9 +284,9 @@ def _log_product(values: Tensor) -> Tensor:
 
 
 @functools.cache
-def _chebyshev(count: int) -> Tensor:
+def _chebyshev(count: int, device: torch.device) -> Tensor:
     """Chebyshev polynomials over the instrument's pixels, shape ``(count, wave)``."""
     x = np.linspace(-1.0, 1.0, WAVELENGTH.size)
     rows = np.polynomial.chebyshev.chebvander(x, count - 1).T
     with torch.inference_mode(False):
-        return torch.as_tensor(rows.copy()).float()
+        return torch.as_tensor(rows.copy()).float().to(device)

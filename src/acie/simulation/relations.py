@@ -144,8 +144,7 @@ def garn_best2010_av(v: State, c: Coefficients) -> Tensor:
 
 def salim2018_slope(v: State, c: Coefficients) -> Tensor:
     """Slope of the modified Calzetti law, linear between the tabulated A_V, flat outside."""
-    nodes = torch.as_tensor(c["a_v"], dtype=v["dust_av"].dtype)
-    values = torch.as_tensor(c["slope"], dtype=v["dust_av"].dtype)
+    nodes, values = (v["dust_av"].new_tensor(c[key]) for key in ("a_v", "slope"))
     value = v["dust_av"].clamp(c["a_v"][0], c["a_v"][-1])
     index = torch.searchsorted(nodes, value.contiguous(), right=True).clamp(1, len(nodes) - 1)
     share = (value - nodes[index - 1]) / (nodes[index] - nodes[index - 1])

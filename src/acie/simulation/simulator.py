@@ -69,20 +69,30 @@ class Simulator:
     noise_model: NoiseModel = field(default_factory=NoiseModel)
     survey: SurveyConfig = field(default_factory=SurveyConfig)
 
+    @property
+    def device(self) -> torch.device:
+        """Where galaxies are made: that of the forward model."""
+        return self.physics.light_basis.device
+
     @torch.no_grad()
     def draw(self, count: int, generator: torch.Generator) -> SimulatedSet:
-        """``count`` galaxies with their noise and observations."""
-        survey = self.survey
+        """Galaxies with their noise and observations.
+
+        Arguments:
+            count: How many.
+            generator: Source of all randomness, on the device of the forward model.
+        """
+        survey, there = self.survey, {"generator": generator, "device": self.device}
 
         def uniform(low: float, high: float) -> Tensor:
-            draw = torch.rand(count, generator=generator, dtype=torch.float64)
+            draw = torch.rand(count, dtype=torch.float64, **there)
             return low + (high - low) * draw
 
         redshift = uniform(*survey.redshift)
         values, noise = self.scm.sample(
-            (count,), given={"redshift": redshift}, generator=generator
+            (count,), given={"redshift": redshift}, **there
         )
-        wave = torch.as_tensor(WAVELENGTH.copy())
+        wave = torch.as_tensor(WAVELENGTH.copy(), device=self.device)
         tilt = (wave - 6600.0) / 3000.0
         # Resolution in km/s improves towards the red in grating spectrographs.
         lsf = uniform(*survey.lsf_km_s)[:, None] * (1.0 - 0.1 * uniform(-0.5, 1.5)[:, None] * tilt)
@@ -97,7 +107,7 @@ class Simulator:
         start, stop = uniform(*survey.start_angstrom), uniform(*survey.stop_angstrom)
         good = (wave >= start[:, None]) & (wave <= stop[:, None])
         dropped = uniform(0.0, survey.bad_pixels)[:, None]
-        good &= torch.rand(flux.shape, generator=generator) >= dropped
+        good &= torch.rand(flux.shape, **there) >= dropped
         observation = Observation(
             flux=torch.where(good, flux, 0.0),
             ivar=torch.where(good, sigma**-2, 0.0),

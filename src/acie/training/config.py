@@ -29,9 +29,21 @@ class TrainConfig:
         shard: Observations per shard; a finished shard is never simulated again.
         validation: Observations kept aside.
         epochs: Passes over the simulations.
-        batch: Observations per optimiser step.
+        batch: Observations per optimiser step, of all processes together: the loss curve does not
+            depend on how many share the work.
+        accumulate: Parts in which each process takes its share of a batch, where the memory of
+            a device does not hold it.
         learning_rate: Peak of the one-cycle schedule.
-        precision: Lightning's precision, for example ``bf16-mixed`` on a GPU.
+        clip: Largest norm of the gradient; 0 for no limit.
+        patience: Epochs without a smaller loss on the validation rows before training stops, and
+            the best epoch is kept; 0 trains all epochs and keeps the last.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; the density itself is always
+            computed in single precision.
+        compile: Compile the network with torch.compile.
+        deterministic: Ask torch for algorithms that give the same digits in every run.
+        device: As for :func:`acie.device.pick_device`.
+        devices: Devices, or processes of the CPU, per node.
+        nodes: Machines.
         network: Settings of the spectral flow, as of ``PosteriorFlow``.
         latent_network: Settings of the flow of the variables that the spectrum does not show.
         latent_epochs: Passes over the simulations for that flow.
@@ -50,12 +62,27 @@ class TrainConfig:
     validation: int = 2000
     epochs: int = 30
     batch: int = 512
+    accumulate: int = 1
     learning_rate: float = 1e-3
+    clip: float = 5.0
+    patience: int = 0
     precision: str = "32-true"
+    compile: bool = False
+    deterministic: bool = False
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
     network: dict[str, Any] = field(default_factory=dict)
     latent_network: dict[str, Any] = field(default_factory=dict)
     latent_epochs: int = 5
     survey: SurveyConfig = field(default_factory=SurveyConfig)
+
+    def __post_init__(self) -> None:
+        least = {"batch": 1, "accumulate": 1, "devices": 1, "nodes": 1, "shard": 1, "epochs": 1}
+        for name, low in (least | {"validation": 1, "patience": 0, "clip": 0}).items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or value < low:
+                raise ConfigurationError(name, expected=f"at least {low}", found=str(value))
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainConfig":

@@ -1,25 +1,54 @@
 """Simulated training features, made shard by shard and kept, so that a killed run goes on."""
 
-__all__ = ["TrainingPool", "encoder_from_population"]
+__all__ = ["TrainingPool", "encoder_from_population", "read_tensors", "write_tensors"]
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from acie.errors import CausalError
+from acie.errors import CausalError, DataError
 from acie.inference.encoder import SpectrumEncoder
 from acie.physics.kinematics import broaden_and_shift
 from acie.physics.templates import REST_STEP, REST_WAVELENGTH
 from acie.seeds import SeedStream
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator
+from acie.training.processes import Processes
 
 #: Resolution at which the components of the encoder are computed, km/s.
 _RESOLUTION = 65.0
+#: Galaxies drawn at a time.
+_DRAWN = 500
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file aside and rename it: a kill leaves a whole file or none."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+    partial.replace(path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file.
+
+    Raises:
+        DataError: The file is not whole.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(
+            str(path),
+            expected="a whole safetensors file of this run",
+            found=str(error).splitlines()[0],
+            remedy="Delete it and start again: it will be made anew.",
+        ) from None
 
 
 @torch.no_grad()
@@ -27,14 +56,16 @@ def encoder_from_population(
     simulator: Simulator, count: int, components: int, seed: int
 ) -> SpectrumEncoder:
     """Principal components of noise-free rest-frame spectra of the population."""
-    generator = SeedStream(seed).generator("population")
+    device = simulator.device
+    generator = SeedStream(seed).generator("population", device)
+    there = {"generator": generator, "device": device}
     low, high = simulator.survey.redshift
-    redshift = low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
-    values, _ = simulator.scm.sample((count,), given={"redshift": redshift}, generator=generator)
+    redshift = low + (high - low) * torch.rand(count, dtype=torch.float64, **there)
+    values, _ = simulator.scm.sample((count,), given={"redshift": redshift}, **there)
     grid = SpectrumEncoder.rest_grid()
     position = np.log(grid / REST_WAVELENGTH[0]) / REST_STEP
-    index = torch.as_tensor(position.astype(int))
-    share = torch.as_tensor(position - position.astype(int)).float()
+    index = torch.as_tensor(position.astype(int), device=device)
+    share = torch.as_tensor(position - position.astype(int), device=device).float()
     rows = []
     for start in range(0, count, 500):
         part = {name: value[start : start + 500] for name, value in values.items()}
@@ -42,58 +73,87 @@ def encoder_from_population(
         variance = part["velocity_dispersion"].to(light.dtype) ** 2 + _RESOLUTION**2
         light = broaden_and_shift(light, variance, light.new_zeros(1), REST_STEP)
         rows.append(light[:, index] * (1.0 - share) + light[:, index + 1] * share)
-    return SpectrumEncoder.from_spectra(torch.cat(rows), components)
+    return SpectrumEncoder.from_spectra(torch.cat(rows).cpu(), components)
 
 
 class TrainingPool:
     """Simulated training features that grow shard by shard on disk.
 
-    A finished shard is never simulated again, so a killed run goes on where it stopped.
+    A finished shard is never simulated again, so a killed run goes on where it stopped. Each shard
+    has a seed of its own: what it holds depends neither on how many processes there are nor on
+    which of them makes it. (It does depend on the kind of device, whose random numbers differ.)
 
     Arguments:
-        simulator: Draws and observes galaxies.
-        encoder: Turns observations into features.
-        folder: Where the shards are kept.
+        simulator: Draws and observes galaxies, on the device of its physics.
+        encoder: Turns observations into features; on the same device.
+        folder: Where the shards are kept; the same for all processes.
         size: Observations per shard.
         seed: Seed of the simulations.
+        processes: Who shares the work.
     """
 
     def __init__(
-        self, simulator: Simulator, encoder: SpectrumEncoder, folder: Path, size: int, seed: int
+        self,
+        simulator: Simulator,
+        encoder: SpectrumEncoder,
+        folder: Path,
+        size: int,
+        seed: int,
+        processes: Processes | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._simulator, self._encoder = simulator, encoder
         self._folder, self._size, self._stream = folder, size, SeedStream(seed)
+        self._processes = Processes() if processes is None else processes
         self._loaded: list[dict[str, Tensor]] = []
+        self._processes.first(self._tidy)
 
     def grow(self, shards: int) -> Iterable[int]:
-        """Load or simulate until there are ``shards``; yields the number of each new one."""
-        for shard in range(len(self._loaded), shards):
-            path = self._folder / f"{shard:05d}.safetensors"
-            if not path.exists():
-                # Written aside and renamed, so that a kill leaves no half shard behind.
-                partial = path.with_suffix(".partial")
-                save_file(self._simulate(self._stream.generator(f"shard-{shard}")), partial)
-                partial.rename(path)
-            self._loaded.append(load_file(path))
+        """Load or simulate until there are ``shards``; yields the number of each new one.
+
+        All processes must call it alike: each simulates its share of what is missing and waits
+        for the others.
+        """
+        wanted = range(len(self._loaded), shards)
+        missing = [shard for shard in wanted if not self._path(shard).exists()]
+        own = self._processes.share(missing)
+        for shard in own:
+            write_tensors(self._simulate(shard), self._path(shard))
             yield shard
+        if wanted:
+            self._processes.wait()
+        for shard in wanted:
+            self._loaded.append(read_tensors(self._path(shard)))
+            if shard not in own:
+                yield shard
 
     def table(self) -> dict[str, Tensor]:
         """Everything loaded so far: ``features``, ``reduced_chi2``, variables and redshift."""
         names = self._loaded[0]
         return {name: torch.cat([part[name] for part in self._loaded]) for name in names}
 
+    def _path(self, shard: int) -> Path:
+        return self._folder / f"{shard:05d}.safetensors"
+
+    def _tidy(self) -> None:
+        """Make the folder, and remove what processes left that were killed while writing."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for partial in self._folder.glob("*.partial"):
+            partial.unlink(missing_ok=True)
+
     @torch.no_grad()
-    def _simulate(self, generator: torch.Generator) -> dict[str, Tensor]:
-        scm = self._simulator.scm
+    def _simulate(self, shard: int) -> dict[str, Tensor]:
+        scm, device = self._simulator.scm, self._simulator.device
+        generator = self._stream.generator(f"shard-{shard}", device)
         parts = []
-        for _ in range(math.ceil(self._size / 500)):
+        for _ in range(math.ceil(self._size / _DRAWN)):
             try:
-                drawn = self._simulator.draw(min(500, self._size), generator)
+                drawn = self._simulator.draw(min(_DRAWN, self._size), generator)
             except CausalError:
                 # A tail of the population without an allowed value: redraw, do not repair.
                 continue
-            encoding = self._encoder.encode(drawn.observation)
+            # Threads take small chunks; an accelerator takes all galaxies at once.
+            chunk = 20 if device.type == "cpu" else _DRAWN
+            encoding = self._encoder.encode(drawn.observation, chunk)
             both, _ = scm.to_unconstrained(drawn.values, (*SPECTRAL_NAMES, *LATENT_NAMES))
             parts.append(
                 {
@@ -106,4 +166,4 @@ class TrainingPool:
             )
         table = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         finite = torch.stack([v.reshape(len(v), -1).isfinite().all(1) for v in table.values()])
-        return {name: value[finite.all(0)].contiguous() for name, value in table.items()}
+        return {name: value[finite.all(0)].cpu() for name, value in table.items()}

@@ -7,12 +7,15 @@ from collections.abc import Callable
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from acie.inference import NeuralPosteriorEstimator
 from acie.inference.encoder import SpectrumEncoder
+from acie.seeds import SeedStream
 from acie.training.config import TrainConfig
 from acie.training.data import TrainingPool
+from acie.training.order import GlobalBatches
+from acie.training.processes import Processes
 
 _COLUMNS = ("features", "spectral", "latent", "redshift")
 
@@ -20,7 +23,8 @@ _COLUMNS = ("features", "spectral", "latent", "redshift")
 class SimulationModule(lightning.LightningDataModule):
     """Training rows, of which more are simulated before each epoch.
 
-    The first rows of the pool are kept for validation and never trained on.
+    The first rows of the pool are kept for validation and never trained on. All rows lie on the
+    device of the process, so that no batch has to travel there.
 
     Arguments:
         pool: Where simulations are kept.
@@ -28,6 +32,7 @@ class SimulationModule(lightning.LightningDataModule):
         config: Sizes and batches.
         progress: Called with a line of text when a shard was added.
         factor: ``spectral`` or ``latent``.
+        processes: Who shares the work.
     """
 
     def __init__(
@@ -37,12 +42,14 @@ class SimulationModule(lightning.LightningDataModule):
         config: TrainConfig,
         progress: Callable[[str], None],
         factor: str,
+        processes: Processes | None = None,
     ) -> None:
         super().__init__()
         # The latent factor is fitted last, on everything there is.
         self._grown = factor == "latent"
-        self._pool, self._encoder = pool, encoder
+        self._pool, self._encoder, self._factor = pool, encoder, factor
         self._config, self._progress = config, progress
+        self._processes = Processes() if processes is None else processes
 
     def columns(self, epoch: int) -> list[Tensor]:
         """Features, spectral and latent variables and redshift of an epoch, validation first."""
@@ -62,19 +69,26 @@ class SimulationModule(lightning.LightningDataModule):
         return sum(config.steps(epoch) for epoch in range(config.epochs))
 
     def train_dataloader(self) -> DataLoader:
-        """Rows of the present epoch."""
-        held = self._config.validation
-        return self._loader([c[held:] for c in self.columns(self.trainer.current_epoch)], True)
+        """Rows of the present epoch, in the order that belongs to it."""
+        config, epoch = self._config, self.trainer.current_epoch
+        rows = self._rows([c[config.validation :] for c in self.columns(epoch)])
+        # Named by factor and epoch: a run that goes on elsewhere sees the same order.
+        order = SeedStream(config.seed).generator(f"order-{self._factor}-{epoch}")
+        batches = GlobalBatches(
+            len(rows), config.batch, order, config.accumulate, self._processes
+        )
+        # Rows are gathered a batch at a time: one Python call per batch, not per row.
+        return DataLoader(rows, sampler=batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
         """The same rows in every epoch."""
-        return self._loader([c[: self._config.validation] for c in self.columns(0)], False)
-
-    def _loader(self, columns: list[Tensor], training: bool) -> DataLoader:
-        # Rows are gathered a batch at a time: one Python call per batch, not per row.
-        rows = TensorDataset(*columns)
-        batches = BatchSampler(RandomSampler(rows), self._config.batch, drop_last=training)
+        part = self._processes.part(self._config.validation)
+        rows = self._rows([c[: self._config.validation][part] for c in self.columns(0)])
+        batches = torch.arange(len(rows)).split(self._config.batch // self._processes.size)
         return DataLoader(rows, sampler=batches, batch_size=None)
+
+    def _rows(self, columns: list[Tensor]) -> TensorDataset:
+        return TensorDataset(*(column.to(self._processes.device) for column in columns))
 
 
 class PosteriorModule(lightning.LightningModule):
@@ -95,19 +109,37 @@ class PosteriorModule(lightning.LightningModule):
         # Not registered: the other factor is not this module's to train or to save.
         self._pair = getattr(estimator, f"{factor}_pair")
         self._rate, self._steps = config.learning_rate, steps
+        # A compiled function is no module: names in checkpoints are the same with and without.
+        compiled = config.compile
+        self._log_prob = torch.compile(self.density.log_prob) if compiled else self._eager
+
+    def _eager(self, x: Tensor, context: Tensor) -> Tensor:
+        return self.density.log_prob(x, context)
 
     def _loss(self, batch: list[Tensor]) -> Tensor:
-        return -self.density.log_prob(*self._pair(*batch)).mean()
+        return -self._log_prob(*self._pair(*batch)).mean()
 
     def training_step(self, batch: list[Tensor], index: int) -> Tensor:
-        """Loss of one batch of ``(features, spectral, latent, redshift)``."""
+        """Loss of one share of a batch of ``(features, spectral, latent, redshift)``."""
         loss = self._loss(batch)
-        self.log("loss", loss, prog_bar=True)
+        # The mean over processes is that of the batch, because their shares are of equal size.
+        self.log("loss", loss, prog_bar=True, sync_dist=True)
+        self.log("epoch_loss", loss, on_step=False, on_epoch=True, sync_dist=True)
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing is summed yet."""
+        self._sums = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         """The same on observations that are never trained on."""
-        self.log("validation_loss", self._loss(batch), prog_bar=True)
+        rows = len(batch[0])
+        self._sums += torch.stack([self._loss(batch) * rows, self._sums.new_tensor(rows)])
+
+    def on_validation_epoch_end(self) -> None:
+        """The mean over all rows, however shared (Lightning's own is off for odd numbers)."""
+        total, rows = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        self.log("validation_loss", total / rows, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict:
         """Adam with weight decay on a one-cycle schedule."""

@@ -2,90 +2,136 @@
 
 __all__ = ["train"]
 
+import copy
 import json
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file, save_file
-from torch import nn
+import torch
 
 from acie.bundle import ModelBundle
-from acie.device import pick_device
 from acie.inference import NeuralPosteriorEstimator
 from acie.inference.encoder import SpectrumEncoder
 from acie.physics import StellarPopulationModel, TemplateSet
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator, build_galaxy_scm
 from acie.training.config import TrainConfig
-from acie.training.data import TrainingPool, encoder_from_population
-
-
-def _save(module: nn.Module, stem: Path) -> None:
-    save_file({k: v.contiguous() for k, v in module.state_dict().items()}, f"{stem}.safetensors")
+from acie.training.data import (
+    TrainingPool,
+    encoder_from_population,
+    read_tensors,
+    write_tensors,
+)
+from acie.training.devices import DevicePlan
+from acie.training.processes import Processes
 
 
 def train(
     config: TrainConfig,
     out: Path,
     *,
-    device: str = "auto",
+    device: str | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Build templates and encoder, simulate, fit, and write the bundle ``out/bundle``.
 
-    Whatever a killed run has finished (templates, shards, epochs) is kept in ``out`` and used.
+    Whatever a killed run has finished (templates, shards, epochs) is kept in ``out`` and used, on
+    whatever number of devices the run goes on. With several processes, each of them calls this
+    function, and ``out`` is a folder that all of them see.
 
     Arguments:
         config: The settings.
         out: Working folder of the run.
-        device: As for :func:`acie.device.pick_device`; the network is fitted there.
-        progress: Called with a line of text at each stage.
+        device: In place of that of the settings.
+        progress: Called with a line of text at each stage, in the first process only.
+        options: See :class:`acie.training.fit.Fitting`.
 
     Returns:
         The folder of the bundle.
+
+    Raises:
+        ConfigurationError: As of :meth:`DevicePlan.of`, before anything is computed.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / "templates.safetensors").exists():
-        progress("reading and compressing the template grids")
-        _save(TemplateSet.build(), out / "templates")
-    templates = TemplateSet(load_file(out / "templates.safetensors"))
-    physics = StellarPopulationModel(templates)
-    simulator = Simulator(build_galaxy_scm(physics), physics, survey=config.survey)
+    config = config if device is None else replace(config, device=device)
+    plan = DevicePlan.of(config)
+    processes = Processes.start(plan)
+    say = progress if processes.rank == 0 else lambda text: None
+    templates = _templates(out, processes, say)
+    simulator = _simulator(config, templates, processes.device, say)
     start = None if config.start is None else ModelBundle.load(config.start)
-    encoder = start.encoder if start else _encoder(config, simulator, out, progress)
-    pool = TrainingPool(simulator, encoder, out / "shards", config.shard, config.seed)
+    encoder = start.encoder if start else _encoder(config, simulator, out, processes, say)
+    observer = copy.deepcopy(encoder).to(simulator.device)
+    pool = TrainingPool(
+        simulator, observer, out / "shards", config.shard, config.seed, processes
+    )
     for done in pool.grow(config.shards(0)):
-        progress(f"shard {done + 1} of {config.shards(0)} before the first epoch")
+        say(f"shard {done + 1} of {config.shards(0)} before the first epoch")
     estimator = start.estimator.train() if start else _new_estimator(config, encoder, pool)
-    fit = partial(_fit, config, encoder, pool, out, device, progress, estimator)
-    losses = {f"{factor}_loss": fit(factor) for factor in ("spectral", "latent")}
-    estimator.cpu().eval()
-    metrics = losses | {"simulations": len(pool.table()["redshift"])}
+    metrics = _fit(config, out, plan, processes, say, options or {}, pool, encoder, estimator)
     bundle = ModelBundle(
         name=config.name,
         templates=templates,
         encoder=encoder,
-        estimator=estimator,
+        estimator=estimator.cpu().eval(),
         training=config.to_json(),
         metrics=metrics,
     )
-    return bundle.save(out / "bundle")
+    processes.first(lambda: bundle.save(out / "bundle"))
+    return out / "bundle"
+
+
+def _templates(
+    out: Path, processes: Processes, progress: Callable[[str], None]
+) -> TemplateSet:
+    path = out / "templates.safetensors"
+
+    def build() -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            progress("reading and compressing the template grids")
+            write_tensors(TemplateSet.build().state_dict(), path)
+
+    processes.first(build)
+    return TemplateSet(read_tensors(path))
+
+
+def _simulator(
+    config: TrainConfig,
+    templates: TemplateSet,
+    device: torch.device,
+    progress: Callable[[str], None],
+) -> Simulator:
+    """The simulator, on the device unless that has no double precision."""
+    if device.type == "mps":
+        progress("simulating on the CPU: MPS has no double precision")
+        device = torch.device("cpu")
+    physics = StellarPopulationModel(copy.deepcopy(templates)).to(device)
+    return Simulator(build_galaxy_scm(physics), physics, survey=config.survey)
 
 
 def _encoder(
-    config: TrainConfig, simulator: Simulator, out: Path, progress: Callable[[str], None]
+    config: TrainConfig,
+    simulator: Simulator,
+    out: Path,
+    processes: Processes,
+    progress: Callable[[str], None],
 ) -> SpectrumEncoder:
     """The encoder of a run from nothing; its components are kept in ``out``."""
-    if not (out / "encoder.json").exists():
-        progress("principal components of the population")
-        encoder = encoder_from_population(
-            simulator, config.population, config.components, config.seed
-        )
-        _save(encoder, out / "encoder")
-        (out / "encoder.json").write_text(json.dumps(encoder.config))
-    return SpectrumEncoder.from_state(
-        json.loads((out / "encoder.json").read_text()), load_file(out / "encoder.safetensors")
-    )
+    settings, tensors = out / "encoder.json", out / "encoder.safetensors"
+
+    def build() -> None:
+        if not settings.exists():
+            progress("principal components of the population")
+            encoder = encoder_from_population(
+                simulator, config.population, config.components, config.seed
+            )
+            write_tensors(encoder.state_dict(), tensors)
+            settings.write_text(json.dumps(encoder.config))
+
+    processes.first(build)
+    return SpectrumEncoder.from_state(json.loads(settings.read_text()), read_tensors(tensors))
 
 
 def _new_estimator(
@@ -109,41 +155,22 @@ def _new_estimator(
 
 def _fit(
     config: TrainConfig,
-    encoder: SpectrumEncoder,
-    pool: TrainingPool,
     out: Path,
-    device: str,
+    plan: DevicePlan,
+    processes: Processes,
     progress: Callable[[str], None],
+    options: Mapping[str, Any],
+    pool: TrainingPool,
+    encoder: SpectrumEncoder,
     estimator: NeuralPosteriorEstimator,
-    factor: str,
-) -> float:
-    """Fit one factor of the estimator in place; returns its loss on the validation rows."""
-    import lightning
-    from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+) -> dict[str, float]:
+    """Fit both factors in place; returns what the bundle says of the run."""
+    from acie.training.fit import Fitting, fit
+    from acie.training.module import SimulationModule
 
-    from acie.training.module import PosteriorModule, SimulationModule
-
-    progress(f"fitting the {factor} factor")
-    lightning.seed_everything(config.seed, verbose=False)
-    data = SimulationModule(pool, encoder, config, progress, factor)
-    chosen = pick_device(device)
-    folder = out / "checkpoints" / factor
-    trainer = lightning.Trainer(
-        max_epochs=config.epochs_of(factor),
-        accelerator={"cuda": "gpu"}.get(chosen.type, chosen.type),
-        devices=1,
-        precision=config.precision,
-        gradient_clip_val=5.0,
-        callbacks=[
-            ModelCheckpoint(folder, save_last=True, monitor="validation_loss"),
-            TQDMProgressBar(refresh_rate=20),
-        ],
-        logger=lightning.pytorch.loggers.CSVLogger(out, name=f"log-{factor}"),
-        reload_dataloaders_every_n_epochs=1,
-        enable_model_summary=False,
-    )
-    last = folder / "last.ckpt"
-    module = PosteriorModule(estimator, config, factor, data.steps)
-    trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None)
-    # Measured here, because a run that was already finished fits nothing and logs nothing.
-    return trainer.validate(module, data, verbose=False)[0]["validation_loss"]
+    fitting = Fitting(config, out, plan, processes, progress, options)
+    metrics = {}
+    for factor in ("spectral", "latent"):
+        data = SimulationModule(pool, encoder, config, progress, factor, processes)
+        metrics[f"{factor}_loss"] = fit(fitting, data, estimator, factor)
+    return metrics | {"simulations": len(pool.table()["redshift"])}
