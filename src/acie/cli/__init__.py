@@ -23,9 +23,14 @@ app = typer.Typer(
 
 
 _ADDRESS = typer.Option(
-    metavar="ADDRESS", help="With --ray: auto, host:port, ray://...; local if left out."
+    metavar="ADDRESS", help="Of a Ray cluster: auto, host:port, ray://...; else a local Ray."
 )
 _WORKERS = typer.Option(min=1, help="With --ray: processes; one per processor if left out.")
+
+
+def _only_with_ray(*values: object) -> None:
+    if any(values):
+        raise typer.BadParameter("--address, --workers and --spectra go with --ray.")
 
 
 def _redshift(text: str) -> float:
@@ -89,8 +94,7 @@ def infer(
         from acie.cli.infer_ray import run as run_ray
 
         raise typer.Exit(run_ray(files, options, RayOptions(address, workers, spectra)))
-    if address or workers or spectra:
-        raise typer.BadParameter("--address, --workers and --spectra go with --ray.")
+    _only_with_ray(address, workers, spectra)
     raise typer.Exit(run(files, options))
 
 
@@ -302,6 +306,9 @@ def train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same digits in every run.")
     ] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="On the workers of a Ray cluster.")] = False,
+    address: Annotated[str | None, _ADDRESS] = None,
+    workers: Annotated[int | None, _WORKERS] = None,
 ) -> None:
     """Train a model and write its bundle; a killed run goes on where it stopped.
 
@@ -312,7 +319,35 @@ def train(
     options = TrainOptions(
         out, device, gpus, processes, nodes, distributed, precision, deterministic
     )
+    if ray:
+        from acie.cli.train_ray import run as run_ray
+
+        return run_ray(config, options, address, workers)
+    _only_with_ray(address, workers)
     run(config, options)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Option(help="YAML settings from which the trials differ.")],
+    trials: Annotated[int, typer.Option(min=1, help="Configurations to try.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="Working folder, runs/NAME-tune if left out.")
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML: what to search, and where.")
+    ] = None,
+    address: Annotated[str | None, _ADDRESS] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
+) -> None:
+    """Search for a better training configuration with Ray Tune; a stopped search goes on.
+
+    Example: acie tune --config configs/galaxy.yaml --trials 30, then
+    acie train --config runs/galaxy-v1-tune/best.yaml
+    """
+    from acie.cli.tune import run
+
+    run(config, trials, out, space, address, workers)
 
 
 @app.command()
