@@ -23,8 +23,9 @@ def run(
     from acie.training import TrainConfig
 
     settings = TrainConfig.read(config)
+    folder = out or Path("runs") / f"{settings.name}-tune"
     found = tune(
-        settings, out or Path("runs") / f"{settings.name}-tune", read_space(space), trials,
+        settings, folder, read_space(space, settings), trials,
         address=address, workers=workers, progress=lambda text: typer.echo(text, err=True),
     )  # fmt: skip
     names = list(found.trials[0]["values"])

@@ -24,14 +24,21 @@ DEFAULT_SPACE: dict[str, Any] = {
 _FREE = ("learning_rate", "batch", "clip", "accumulate")
 
 
-def read_space(path: Path | None) -> dict[str, Any]:
+def read_space(path: Path | None, config: TrainConfig) -> dict[str, Any]:
     """The search space of a YAML file; the default one without a file.
+
+    Arguments:
+        path: Of the file; None for the default space, without batches that the first epoch cannot
+            fill.
+        config: From which the trials differ.
 
     Raises:
         ConfigurationError: It cannot be read, or a setting or its values cannot be searched.
     """
+    rows = config.shards(0) * config.shard - config.validation
     if path is None:
-        return DEFAULT_SPACE
+        batches = [batch for batch in DEFAULT_SPACE["batch"] if batch <= rows]
+        return DEFAULT_SPACE | {"batch": batches or [config.batch]}
     try:
         space = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:

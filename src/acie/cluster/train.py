@@ -14,6 +14,7 @@ from typing import Any
 from acie.cluster.session import cluster_cpus, ray_session
 from acie.errors import ACIEError, ClusterError, ConfigurationError
 from acie.training import TrainConfig
+from acie.training.devices import DevicePlan
 
 #: How often a group of workers is started again after one of them died.
 _FAILURES = 3
@@ -52,6 +53,9 @@ def train_on_ray(
         gpus = int(ray.cluster_resources().get("GPU", 0))
         use_gpu = gpus > 0 and config.device.startswith(("auto", "cuda"))
         _check_count(count, gpus if use_gpu else cluster_cpus(ray), "GPUs" if use_gpu else "CPUs")
+        if not use_gpu:
+            # What the workers would refuse, they would refuse again and again.
+            DevicePlan.of(replace(config, devices=count, nodes=1))
         progress(f"{count} workers of Ray on {'GPUs' if use_gpu else 'processors'}")
         trainer = TorchTrainer(
             _worker,
@@ -96,6 +100,7 @@ def _reason(error: Any) -> ACIEError:
 def _worker(arguments: dict[str, Any]) -> None:
     """What every worker does: the training of any run, in the process group that Ray has made."""
     import ray.train
+    from lightning.pytorch.strategies import StrategyRegistry
     from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 
     from acie.cluster.reporting import EpochReport
@@ -111,11 +116,15 @@ def _worker(arguments: dict[str, Any]) -> None:
     )
     options: dict[str, Any] = {"callbacks": [EpochReport(ray.train.report)]}
     if world > 1:
+        # By name: each factor has a trainer, and each trainer wants a strategy of its own.
+        StrategyRegistry.register(
+            "ray_ddp", RayDDPStrategy, override=True, gradient_as_bucket_view=True
+        )
         options |= {
-            "strategy": RayDDPStrategy(gradient_as_bucket_view=True),
+            "strategy": "ray_ddp",
+            # Ranks and devices are those that Ray has given.
             "plugins": [RayLightningEnvironment()],
             "devices": "auto",
             "num_nodes": 1,
-            "enable_progress_bar": False,
         }
     train(config, Path(arguments["out"]), options=options)

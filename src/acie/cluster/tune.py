@@ -7,6 +7,7 @@ whose loss on the validation rows decides. ASHA stops trials that are behind oth
 __all__ = ["Tuned", "tune"]
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -78,7 +79,7 @@ def tune(
     _prepare(config, out, progress)
     with ray_session(address, workers) as ray:
         found = _search(ray, config, out, space, trials, workers, progress)
-    return _written(config, out, space, found)
+    return _written(config, out, space, found, progress)
 
 
 def _claim(out: Path, search: dict[str, Any]) -> None:
@@ -117,6 +118,8 @@ def _search(
     from ray import tune as ray_tune
     from ray.tune.schedulers import ASHAScheduler
 
+    # Trials that fail are reported with the result.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     gpus = ray.cluster_resources().get("GPU", 0) and config.device.startswith(("auto", "cuda"))
     trial = ray_tune.with_resources(
         partial(_trial, config=config, out=str(out)), {"cpu": 1, "gpu": 1 if gpus else 0}
@@ -186,13 +189,19 @@ def _trial(values: dict[str, Any], config: TrainConfig, out: str) -> None:
     made = prepare(own, Path(out) / "shared", processes, lambda text: None)
     estimator = new_estimator(own, made.encoder, made.pool)
     folder = Path(out) / "trials" / ray_tune.get_context().get_trial_id()
-    options = {"callbacks": [EpochReport(ray_tune.report)], "enable_progress_bar": False}
+    options = {"callbacks": [EpochReport(ray_tune.report)]}
     fitting = Fitting(own, folder, plan, processes, lambda text: None, options)
     data = SimulationModule(made.pool, made.encoder, own, lambda text: None, "spectral", processes)
     fit(fitting, data, estimator, "spectral")
 
 
-def _written(config: TrainConfig, out: Path, space: dict[str, Any], found: Any) -> Tuned:
+def _written(
+    config: TrainConfig,
+    out: Path,
+    space: dict[str, Any],
+    found: Any,
+    progress: Callable[[str], None],
+) -> Tuned:
     """``best.yaml`` and ``trials.json``."""
     table = []
     for result in found:
@@ -200,8 +209,11 @@ def _written(config: TrainConfig, out: Path, space: dict[str, Any], found: Any) 
         if "validation_loss" in metrics:
             row = {name: metrics[name] for name in ("validation_loss", "epoch", "trial_id")}
             table.append(row | {"values": {name: result.config[name] for name in space}})
+    failed = [str(error).strip().splitlines()[-1] for error in found.errors]
+    if failed:
+        progress(f"{len(failed)} trials failed, the first with: {failed[0][:300]}")
     if not table:
-        first = str(next(iter(found.errors), "no trial")).strip().splitlines()[-1]
+        first = failed[0] if failed else "no trial"
         raise ClusterError(
             "Ray Tune", expected="a trial that comes to an end", found=first[:300],
             remedy=f"See {out / 'ray' / 'tune'}.",
