@@ -20,7 +20,7 @@ from acie.observation import WAVELENGTH, Observation
 FORMATS = (".parquet", ".fits", ".h5")
 
 
-@pytest.fixture()
+@pytest.fixture
 def spectra():
     generator = torch.Generator().manual_seed(5)
     flux = 3.0 + torch.rand((3, WAVELENGTH.size), generator=generator)
@@ -34,7 +34,8 @@ def spectra():
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_what_is_written_is_read(spectra, tmp_path, suffix):
-    shard = read_shard(write_shard(spectra, tmp_path / f"s{suffix}", {"value.age": np.arange(3.0)}))
+    path = write_shard(spectra, tmp_path / f"s{suffix}", {"value.age": np.arange(3.0)})
+    shard = read_shard(path)
     assert shard.ids == ("a", "b", "c")
     for index in range(3):
         row = shard.row(index)

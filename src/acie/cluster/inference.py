@@ -30,9 +30,9 @@ from acie.cluster.session import cluster_cpus, ray_session
 from acie.errors import ClusterError, ConfigurationError, IncompatibleBundle
 from acie.manifest import sha256
 
-#: How often a shard is given out again after its worker died: a shard that kills each worker, for
-#: want of memory for example, must not be tried for ever.
-_RETRIES = 3
+#: How many workers may die of a shard, for want of memory for example. Ray itself would give it
+#: out for ever, as it does with everything that a dead actor had.
+_TRIES = 4
 
 
 @dataclass
@@ -95,7 +95,7 @@ def infer_catalogue(
         waiting = [s for s, done in zip(shards, finished, strict=True) if not done]
         outcome = Outcome(kept=len(shards) - len(waiting))
         if waiting:
-            _remove_partials(ledger.folder)
+            _tidy(ledger.folder)
             with ray_session(address, workers) as ray:
                 start = time.perf_counter()
                 for record in _records(ray, waiting, ledger.folder, question, digest, workers):
@@ -103,7 +103,7 @@ def infer_catalogue(
                     outcome.records.append(record)
                     progress(record)
                 outcome.seconds = time.perf_counter() - start
-            _remove_partials(ledger.folder)
+            _tidy(ledger.folder)
     return outcome
 
 
@@ -122,7 +122,7 @@ def _records(
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.verbose_progress = False
-    # A shard whose worker died too often is missing below and reported there.
+    # What is lost for a reason of Ray's own is missing below and reported there.
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     tasks = [{"key": shard.key, "path": str(shard.path)} for shard in shards]
@@ -133,7 +133,6 @@ def _records(
         # One shard at a time each: a queue in front of a slow one would only wait.
         compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
         num_cpus=1,
-        ray_remote_args_fn=lambda: {"max_task_retries": _RETRIES},
     )
     missing = {shard.key for shard in shards}
     try:
@@ -148,10 +147,8 @@ def _records(
         ) from error  # fmt: skip
     for key in sorted(missing):
         error = ClusterError(
-            key, expected="a worker that survives this shard",
-            found=f"{_RETRIES + 1} workers that ended while at it",
-            remedy="Most often memory: use smaller shards or fewer workers.",
-        )  # fmt: skip
+            key, expected="a record", found="that Ray lost it", remedy="Start the run again."
+        )
         yield _failure(key, error)
 
 
@@ -171,10 +168,11 @@ def _cause(error: BaseException) -> str:
     return (lines or [type(error).__name__])[-1].strip()[:300]
 
 
-def _remove_partials(folder: Path) -> None:
-    """What killed workers have left behind."""
-    for path in folder.rglob(".*.partial"):
-        path.unlink(missing_ok=True)
+def _tidy(folder: Path) -> None:
+    """Remove what killed workers have left behind."""
+    for pattern in (".*.partial", ".*.tries"):
+        for path in folder.rglob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _failure(key: str, error: Exception) -> dict[str, Any]:
@@ -216,14 +214,27 @@ class _Answerer:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Answer the shard of a batch of one."""
         key, path = str(batch["key"][0]), Path(str(batch["path"][0]))
+        output = self._out / f"{key}.parquet"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # Its size is the number of workers that have begun with this shard.
+        tries = output.with_name(f".{output.name}.tries")
+        with tries.open("ab") as file:
+            file.write(b".")
         try:
-            record = self._answer(key, path)
+            if tries.stat().st_size > _TRIES:
+                raise ClusterError(
+                    key, expected="a worker that survives this shard",
+                    found=f"{_TRIES} workers that ended while at it",
+                    remedy="Most often memory: use smaller shards or fewer workers.",
+                )  # fmt: skip
+            record = self._answer(key, path, output)
         except Exception as error:  # One shard's error, whatever it is, is not the others'.
-            (self._out / f"{key}.parquet").unlink(missing_ok=True)
+            output.unlink(missing_ok=True)
             record = _failure(key, error)
+        tries.unlink(missing_ok=True)
         return {"record": [json.dumps(record)]}
 
-    def _answer(self, key: str, path: Path) -> dict[str, Any]:
+    def _answer(self, key: str, path: Path, output: Path) -> dict[str, Any]:
         from acie.io import read_shard, write_arrays
 
         start = time.perf_counter()
@@ -231,8 +242,6 @@ class _Answerer:
         shard = read_shard(path)
         digest = sha256(path)
         table = answer_shard(self._engine, shard, key, self._question)
-        output = self._out / f"{key}.parquet"
-        output.parent.mkdir(parents=True, exist_ok=True)
         partial = output.with_name(f".{output.name}.{socket.gethostname()}-{os.getpid()}.partial")
         facts = {"shard": key, "input_sha256": digest, "acie_version": acie.__version__}
         write_arrays(table, partial, {"acie": json.dumps(facts)})
@@ -241,7 +250,7 @@ class _Answerer:
             "shard": key,
             "status": "finished",
             "input_sha256": digest,
-            "output": output.name,
+            "output": f"{key}.parquet",
             "output_bytes": output.stat().st_size,
             "rows": len(shard),
             "refused": table["flags"].count("REFUSED"),
