@@ -13,6 +13,8 @@ from acie.cluster.ledger import NAME, Ledger
 from acie.errors import ConfigurationError
 from acie.io import read_shard, write_shard
 from acie.manifest import sha256
+from acie.quantiles import quantiles
+from acie.seeds import SeedStream
 
 QUESTION = {"question": {"samples": 8, "do": []}, "model_digest": "abc"}
 
@@ -88,9 +90,6 @@ def test_a_folder_of_another_question_or_run_is_refused(tmp_path):
 
 
 def test_the_answer_of_a_shard_is_the_engines(engine, galaxies, tmp_path):
-    from acie.quantiles import quantiles
-    from acie.seeds import SeedStream
-
     shard = read_shard(write_shard(galaxies[:3], tmp_path / "s.parquet"))
     question = Question(do=("stellar_mass*=1.5",), samples=32, seed=4, spectra=True)
     table = answer_shard(engine, shard, "s.parquet", question)
@@ -116,33 +115,34 @@ def test_the_answer_of_a_shard_is_the_engines(engine, galaxies, tmp_path):
     assert bool((low[good] <= high[good]).all())
 
 
-def test_a_row_without_an_answer_leaves_the_others_theirs(engine, galaxies, tmp_path):
-    """Also where the question itself is impossible for one galaxy of a block."""
-    shard = read_shard(write_shard(galaxies[:3], tmp_path / "s.parquet"))
-
-    class Broken:
-        """The shard with a row outside of the model's redshifts."""
-
-        ids = shard.ids
-
-        def __len__(self):
-            return 3
-
-        def row(self, index):
-            row = shard.row(index)
-            return row if index != 1 else row._with(redshift=torch.tensor(2.0).double())
-
-    table = answer_shard(engine, Broken(), "s", Question(samples=16))
+def test_a_row_outside_of_the_model_is_refused_alone(engine, galaxies, tmp_path):
+    rows = galaxies[:3]
+    redshift = rows.redshift.clone()
+    redshift[1] = 2.0
+    path = write_shard(rows._with(redshift=redshift), tmp_path / "s.parquet")
+    table = answer_shard(engine, read_shard(path), "s", Question(samples=16))
     assert [flags == "REFUSED" for flags in table["flags"]] == [False, True, False]
-    assert "OutsideSupport" in table["reason"][1]
-    assert "redshift" in table["reason"][1]
-    assert table["id"][1] == shard.ids[1]
-    alone = answer_shard(engine, Broken(), "s", Question(samples=16))
-    for column in ("stellar_mass_median", "confidence"):
-        assert torch.equal(
-            torch.from_numpy(table[column])[[0, 2]], torch.from_numpy(alone[column])[[0, 2]]
-        )
-        assert torch.isnan(torch.from_numpy(table[column])[1])
+    assert table["reason"][1].startswith("OutsideSupport: redshift")
+    assert table["id"] == list(rows.names)
+    missing = torch.from_numpy(table["stellar_mass_median"]).isnan()
+    assert missing.tolist() == [False, True, False]
+
+
+def test_what_one_galaxy_cannot_do_is_refused_to_it_alone(engine, galaxies, tmp_path):
+    """A block with such a galaxy is answered one by one, each with a stream of its own."""
+    shard = read_shard(write_shard(galaxies[:3], tmp_path / "s.parquet"))
+    age = answer_shard(engine, shard, "s", Question(samples=16))
+    youngest, oldest = age["age_median"].argmin(), age["age_median"].argmax()
+    younger = float(age["age_p84"][youngest])
+    assert younger < 0.9 * age["age_p16"][oldest]
+    question = Question(do=(f"age-={younger}",), samples=16)
+    table = answer_shard(engine, shard, "s", question)
+    assert table["flags"][youngest] == "REFUSED"
+    assert "age" in table["reason"][youngest]
+    generator = SeedStream(0).generator(f"s:{oldest}")
+    alone = engine.counterfactual(shard.row(oldest), f"age-={younger}", (), 16, generator)
+    spread = float(table["age_sd"][oldest])
+    assert spread == float(alone.abduction.posterior.values["age"].double().std(0))
 
 
 def test_without_ray_it_says_what_to_install():

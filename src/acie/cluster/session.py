@@ -20,6 +20,8 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_worker_niceness": "0",
+    # Of Ray Tune, whose newer output is not quiet when asked to be.
+    "RAY_AIR_NEW_OUTPUT": "0",
 }
 _INSTALL = "Install it: pip install 'acie[cluster]'."
 

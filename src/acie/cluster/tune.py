@@ -218,7 +218,7 @@ def _written(
             "Ray Tune", expected="a trial that comes to an end", found=first[:300],
             remedy=f"See {out / 'ray' / 'tune'}.",
         )  # fmt: skip
-    table.sort(key=lambda row: row["validation_loss"])
+    table.sort(key=lambda row: (row["validation_loss"], row["trial_id"]))
     (out / "trials.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     best = with_values(config, table[0]["values"])
     plain = json.loads(json.dumps(best.to_json(), default=list))
