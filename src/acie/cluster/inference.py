@@ -27,7 +27,7 @@ from acie.cluster.answers import Question, answer_shard
 from acie.cluster.catalogue import Shard
 from acie.cluster.ledger import Ledger
 from acie.cluster.session import cluster_cpus, ray_session
-from acie.errors import ClusterError, ConfigurationError, IncompatibleBundle
+from acie.errors import ACIEError, ClusterError, ConfigurationError, IncompatibleBundle
 from acie.manifest import sha256
 
 #: How many workers may die of a shard, for want of memory for example. Ray itself would give it
@@ -98,7 +98,9 @@ def infer_catalogue(
             _tidy(ledger.folder)
             with ray_session(address, workers) as ray:
                 start = time.perf_counter()
-                for record in _records(ray, waiting, ledger.folder, question, digest, workers):
+                arguments = (waiting, ledger.folder, question, digest, workers)
+                remote = (address or "").startswith("ray://")
+                for record in _from_afar(ray, arguments) if remote else _records(*arguments):
                     ledger.add(record)
                     outcome.records.append(record)
                     progress(record)
@@ -107,8 +109,28 @@ def infer_catalogue(
     return outcome
 
 
+def _from_afar(ray: Any, arguments: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+    """The same through the Ray client, which Ray Data does not know: it runs over there."""
+    driver = ray.remote(num_cpus=0)(_Driver).remote(*arguments)
+    try:
+        while (record := ray.get(driver.next.remote())) is not None:
+            yield record
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause if isinstance(error.cause, ACIEError) else error from None
+
+
+class _Driver:
+    """An actor that hands out records one by one."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self._waiting = _records(*arguments)
+
+    def next(self) -> dict[str, Any] | None:
+        """The next record; None after the last."""
+        return next(self._waiting, None)
+
+
 def _records(
-    ray: Any,
     shards: Sequence[Shard],
     out: Path,
     question: Question,
@@ -116,6 +138,7 @@ def _records(
     workers: int | None,
 ) -> Iterator[dict[str, Any]]:
     """One record per shard, in the order in which they get done."""
+    import ray
     from ray.data import ActorPoolStrategy, DataContext
 
     size = _pool_size(cluster_cpus(ray), workers, len(shards))
