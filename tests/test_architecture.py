@@ -75,6 +75,9 @@ LAYERS = {
     },
     "training": {"bundle", "inference", "physics", "simulation"},
     "tracking": {"acie", "bundle", "manifest", "tabular"},
+    "cluster": {
+        "acie", "engine", "io", "manifest", "observation", "redshift", "results", "training",
+    },
     "acie": {"engine", "export", "manifest", "observation", "results", "scm", "tabular"},
 }
 #: Nothing below may import these; they may import anything.
@@ -87,12 +90,14 @@ OWNERS = {
     "onnxruntime": {"export", "cli/export.py"},
     "onnxscript": {"export", "cli/export.py"},
     "model_archiver": {"export/torchserve.py"},
-    "lightning": {"training"},
+    "lightning": {"training", "cluster"},
     "mlflow": {"tracking/store.py"},
-    "yaml": {"tabular", "training"},
+    "yaml": {"tabular", "training", "cluster"},
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
     "specutils": {"io"},
     "pyarrow": {"io"},
+    "h5py": {"io"},
+    "ray": {"cluster"},
     "matplotlib": {"figures.py", "evaluation/style.py"},
     "sbi": {"evaluation/sbi_bridge.py"},
     "jinja2": {"evaluation/report.py"},

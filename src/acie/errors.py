@@ -22,6 +22,7 @@ Every error says which argument is wrong, what was expected, what was found and 
     │   └── OutsideGrid             a state outside the tabulated templates
     ├── InferenceError
     │   └── NotFitted               the estimator has not been trained
+    ├── ClusterError                a cluster cannot be reached, or lost its workers
     ├── BundleError                 a model bundle cannot be used
     │   ├── UnknownModel            no bundle of that name
     │   ├── IncompatibleBundle      made by an incompatible version
@@ -37,6 +38,7 @@ __all__ = [
     "BundleError",
     "CausalError",
     "ChecksumMismatch",
+    "ClusterError",
     "ConfigurationError",
     "ConflictingInterventions",
     "CyclicGraph",
@@ -168,6 +170,10 @@ class InferenceError(ACIEError):
 
 class NotFitted(InferenceError):
     """The estimator has not been trained."""
+
+
+class ClusterError(ACIEError):
+    """A Ray cluster cannot be reached, or lost its workers."""
 
 
 class BundleError(ACIEError):

@@ -24,6 +24,15 @@ app = typer.Typer(
 
 
 _TRACK = "Log the run to MLflow; left out: if ACIE_MLFLOW__URI or MLFLOW_TRACKING_URI is set."
+_ADDRESS = typer.Option(
+    metavar="ADDRESS", help="Of a Ray cluster: auto, host:port, ray://...; else a local Ray."
+)
+_WORKERS = typer.Option(min=1, help="With --ray: processes; one per processor if left out.")
+
+
+def _only_with_ray(*values: object) -> None:
+    if any(values):
+        raise typer.BadParameter("--address, --workers and --spectra go with --ray.")
 
 
 def _redshift(text: str) -> float:
@@ -61,10 +70,20 @@ def infer(
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     runtime: Annotated[str, typer.Option(help="torch, or onnx: ONNX Runtime.")] = "torch",
+    ray: Annotated[
+        bool, typer.Option("--ray", help="FILES are a catalogue of shards, answered with Ray.")
+    ] = False,
+    address: Annotated[str | None, _ADDRESS] = None,
+    workers: Annotated[int | None, _WORKERS] = None,
+    spectra: Annotated[
+        bool, typer.Option("--spectra", help="With --ray: keep counterfactual spectra.")
+    ] = False,
 ) -> None:
     """Infer the state of galaxies and answer a counterfactual question about each.
 
     Example: acie infer spec.fits --do "stellar_mass*=1.5" --out results
+
+    acie infer --ray catalogue/ --do "stellar_mass*=1.5" --samples 64 --out answers
     """
     from acie.cli.infer import InferOptions, run
 
@@ -73,6 +92,12 @@ def infer(
         json_output=json_output, seed=seed, runtime=runtime,
         hold=tuple(name.strip() for name in hold.split(",") if name.strip()),
     )  # fmt: skip
+    if ray:
+        from acie.cli.infer_ray import RayOptions
+        from acie.cli.infer_ray import run as run_ray
+
+        raise typer.Exit(run_ray(files, options, RayOptions(address, workers, spectra)))
+    _only_with_ray(address, workers, spectra)
     raise typer.Exit(run(files, options))
 
 
@@ -253,11 +278,14 @@ def simulate(
     do: Annotated[list[str] | None, typer.Option("--do", help="Also the true answer.")] = None,
     shard: Annotated[int, typer.Option(min=1, help="Galaxies per file.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    format: Annotated[
+        str, typer.Option(help="safetensors; parquet, fits, h5 as acie infer --ray reads them.")
+    ] = "safetensors",
 ) -> None:
     """Simulate galaxies with their noise, so that true counterfactuals are known."""
     from acie.cli.simulate import run
 
-    run(out, n, model, list(do or ()), shard, seed)
+    run(out, n, model, list(do or ()), shard, seed, format)
 
 
 @app.command()
@@ -282,6 +310,9 @@ def train(
         bool, typer.Option("--deterministic", help="The same digits in every run.")
     ] = False,
     track: Annotated[bool | None, typer.Option("--track/--no-track", help=_TRACK)] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="On the workers of a Ray cluster.")] = False,
+    address: Annotated[str | None, _ADDRESS] = None,
+    workers: Annotated[int | None, _WORKERS] = None,
 ) -> None:
     """Train a model and write its bundle; a killed run goes on where it stopped.
 
@@ -292,7 +323,35 @@ def train(
     options = TrainOptions(
         out, device, gpus, processes, nodes, distributed, precision, deterministic
     )
+    if ray:
+        from acie.cli.train_ray import run as run_ray
+
+        return run_ray(config, options, address, workers)
+    _only_with_ray(address, workers)
     run(config, options, track)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Option(help="YAML settings from which the trials differ.")],
+    trials: Annotated[int, typer.Option(min=1, help="Configurations to try.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="Working folder, runs/NAME-tune if left out.")
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML: what to search, and where.")
+    ] = None,
+    address: Annotated[str | None, _ADDRESS] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.")] = None,
+) -> None:
+    """Search for a better training configuration with Ray Tune; a stopped search goes on.
+
+    Example: acie tune --config configs/galaxy.yaml --trials 30, then
+    acie train --config runs/galaxy-v1-tune/best.yaml
+    """
+    from acie.cli.tune import run
+
+    run(config, trials, out, space, address, workers)
 
 
 @app.command()

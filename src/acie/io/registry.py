@@ -1,6 +1,6 @@
 """Which reader reads which file: decided by content, never by the name of the file."""
 
-__all__ = ["ReadOptions", "Source", "identify", "open_source", "read", "reader"]
+__all__ = ["ReadOptions", "Source", "guarded", "identify", "open_source", "read", "reader"]
 
 import warnings
 from collections.abc import Callable
@@ -162,7 +162,7 @@ def _find(source: Source) -> _Reader:
     )
 
 
-def _guarded(path: Path, action: Callable[[], object]) -> object:
+def guarded(path: Path, action: Callable[[], object]) -> object:
     """Run ``action`` so that every error is ACIE's and names the file."""
     try:
         with warnings.catch_warnings():
@@ -202,7 +202,7 @@ def identify(path: str | Path) -> str:
         MalformedSpectrum: The file is damaged.
     """
     source = open_source(path)
-    return _guarded(source.path, lambda: _find(source)).label
+    return guarded(source.path, lambda: _find(source)).label
 
 
 def read(
@@ -252,4 +252,4 @@ def read(
         observation.meta.setdefault("file", source.path.name)
         return observation
 
-    return _guarded(source.path, action)
+    return guarded(source.path, action)

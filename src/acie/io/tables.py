@@ -7,10 +7,10 @@ that ``loglam`` is log10 of angstrom. Wavelengths are vacuum unless the header o
 air. A table has one row per pixel, or one row per galaxy with vectors in its cells.
 """
 
-__all__ = ["native_spectrum", "read_table"]
+__all__ = ["native_spectrum", "read_table", "table_rows"]
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -257,6 +257,29 @@ def read_table(source: Source, options: ReadOptions) -> Observation:
         MalformedSpectrum: Columns are missing, empty, or of different length.
         UnitMismatch: A unit is missing or cannot be converted.
     """
+    table, natives = table_rows(source, options)
+    observation = to_observation(list(natives), redshift=options.redshift)
+    if _META_KEY not in table.meta:
+        return observation
+    # Provenance of a file that ACIE wrote is that of the observation it was written from.
+    facts = json.loads(table.meta[_META_KEY])
+    if options.redshift is not None:
+        facts["redshift_source"] = observation.meta["redshift_source"]
+    return replace(observation, meta=facts)
+
+
+def table_rows(
+    source: Source, options: ReadOptions
+) -> tuple[Table, Sequence[NativeSpectrum]]:
+    """The table of a file and its spectra, each of which is made, or refused, when it is taken.
+
+    Arguments:
+        source: The file.
+        options: What the caller knows better.
+
+    Raises:
+        MalformedSpectrum: Columns are missing or empty.
+    """
     table = _load(source)
     columns = find_columns(table.colnames)
     if columns is None or len(table) == 0:
@@ -267,13 +290,18 @@ def read_table(source: Source, options: ReadOptions) -> Observation:
             remedy="Name the columns wavelength, flux and error (or ivar).",
         )
     vectors = table[columns.flux].ndim > 1 or table[columns.flux].dtype.kind == "O"
-    rows = range(len(table)) if vectors else [None]
-    natives = [_one(table, columns, row, source, options) for row in rows]
-    observation = to_observation(natives, redshift=options.redshift)
-    if _META_KEY not in table.meta:
-        return observation
-    # Provenance of a file that ACIE wrote is that of the observation it was written from.
-    facts = json.loads(table.meta[_META_KEY])
-    if options.redshift is not None:
-        facts["redshift_source"] = observation.meta["redshift_source"]
-    return replace(observation, meta=facts)
+    rows = list(range(len(table))) if vectors else [None]
+    return table, _Rows(rows, lambda row: _one(table, columns, row, source, options))
+
+
+class _Rows(Sequence):
+    """Spectra made one by one, so that one that cannot be used does not spoil the others."""
+
+    def __init__(self, rows: list[int | None], make: Callable) -> None:
+        self._rows, self._make = rows, make
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> NativeSpectrum:
+        return self._make(self._rows[index])

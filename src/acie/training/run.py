@@ -1,11 +1,11 @@
 """A training run from templates to a bundle; every stage is resumable."""
 
-__all__ = ["train"]
+__all__ = ["Prepared", "new_estimator", "prepare", "train"]
 
 import copy
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,22 +64,14 @@ def train(
     plan = DevicePlan.of(config)
     processes = Processes.start(plan)
     say = progress if processes.rank == 0 else lambda text: None
-    templates = _templates(out, processes, say)
-    simulator = _simulator(config, templates, processes.device, say)
-    start = None if config.start is None else ModelBundle.load(config.start)
-    encoder = start.encoder if start else _encoder(config, simulator, out, processes, say)
-    observer = copy.deepcopy(encoder).to(simulator.device)
-    pool = TrainingPool(
-        simulator, observer, out / "shards", config.shard, config.seed, processes
-    )
-    for done in pool.grow(config.shards(0)):
-        say(f"shard {done + 1} of {config.shards(0)} before the first epoch")
-    estimator = start.estimator.train() if start else _new_estimator(config, encoder, pool)
+    made = prepare(config, out, processes, say)
+    start, encoder, pool = made.start, made.encoder, made.pool
+    estimator = start.estimator.train() if start else new_estimator(config, encoder, pool)
     fit = partial(_fit, config, out, plan, processes, say, options or {}, curve)
     metrics = fit(pool, encoder, estimator)
     bundle = ModelBundle(
         name=config.name,
-        templates=templates,
+        templates=made.templates,
         encoder=encoder,
         estimator=estimator.cpu().eval(),
         training=config.to_json(),
@@ -87,6 +79,40 @@ def train(
     )
     processes.first(lambda: bundle.save(out / "bundle"))
     return out / "bundle"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What there is before the first epoch.
+
+    Arguments:
+        templates: Compressed template grids.
+        encoder: Compression of spectra.
+        pool: The simulations made so far.
+        start: The model that is gone on from.
+    """
+
+    templates: TemplateSet
+    encoder: SpectrumEncoder
+    pool: TrainingPool
+    start: ModelBundle | None
+
+
+def prepare(
+    config: TrainConfig, out: Path, processes: Processes, progress: Callable[[str], None]
+) -> Prepared:
+    """Templates, encoder and the simulations of the first epoch, kept in ``out``."""
+    templates = _templates(out, processes, progress)
+    simulator = _simulator(config, templates, processes.device, progress)
+    start = None if config.start is None else ModelBundle.load(config.start)
+    encoder = start.encoder if start else _encoder(config, simulator, out, processes, progress)
+    observer = copy.deepcopy(encoder).to(simulator.device)
+    pool = TrainingPool(
+        simulator, observer, out / "shards", config.shard, config.seed, processes
+    )
+    for done in pool.grow(config.shards(0)):
+        progress(f"shard {done + 1} of {config.shards(0)} before the first epoch")
+    return Prepared(templates, encoder, pool, start)
 
 
 def _templates(
@@ -141,7 +167,7 @@ def _encoder(
     return SpectrumEncoder.from_state(json.loads(settings.read_text()), read_tensors(tensors))
 
 
-def _new_estimator(
+def new_estimator(
     config: TrainConfig, encoder: SpectrumEncoder, pool: TrainingPool
 ) -> NeuralPosteriorEstimator:
     """An estimator, and the encoder, scaled to the simulations made so far."""
