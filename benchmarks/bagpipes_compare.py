@@ -24,6 +24,8 @@ __all__ = [
     "amortised_seconds",
     "compare",
     "control",
+    "cube_to_prior",
+    "log_posterior",
     "moments",
     "prior_ratio",
     "to_acie",
@@ -136,7 +138,7 @@ def amortised_seconds(engine: CounterfactualEngine, problem: Problem, draws: int
     return sorted(times)[4]
 
 
-def _cube_to_prior(cube: np.ndarray) -> np.ndarray:
+def cube_to_prior(cube: np.ndarray) -> np.ndarray:
     """The priors of :data:`PRIORS` for many points at a time, ``(sample, 9)``."""
     columns = []
     for unit, (kind, low, high, *shape) in zip(cube.T, PRIORS.values(), strict=True):
@@ -175,7 +177,7 @@ def control(
     """Nautilus on ACIE's own posterior density: tells the forward model from the inference."""
     start = time.process_time()
     sampler = Sampler(
-        _cube_to_prior, log_posterior(engine, problem, prior), n_dim=len(NAMES), n_live=live,
+        cube_to_prior, log_posterior(engine, problem, prior), n_dim=len(NAMES), n_live=live,
         vectorized=True, seed=seed, n_batch=256,
     )  # fmt: skip
     sampler.run(n_eff=effective_size)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from acie.observation import WAVELENGTH, Observation
 
-
 #: Template errors below this leave the sums of far too bright models without digits in single
 #: precision: what the calibration explains of them is all but all of them.
 _LEAST_ERROR = 0.01
