@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--galaxy", nargs="+", choices=GALAXIES,
                         default=["mock-massive", "star-forming"])  # fmt: skip
     parser.add_argument("--stage", nargs="+", choices=(*STAGES, "acie-256"), default=STAGES)
-    parser.add_argument("--steps", type=int, default=5000, help="of the walkers")
+    parser.add_argument("--steps", type=int, default=4000, help="of the walkers")
     parser.add_argument("--shipped", action="store_true",
                         help="a real galaxy with the shipped model and noise model")  # fmt: skip
     parser.add_argument("--seed", type=int, default=2026, help="of mocks and of ACIE")

@@ -165,7 +165,9 @@ def log_posterior(
         values, log_det = to_acie(samples, problem.redshift, engine.physics)
         total = prior_ratio(values, log_det, samples, prior)
         spectra = engine.physics({name: v[:, None] for name, v in values.items()}, excess)
-        return np.maximum(total + likelihood(spectra)[:, 0].numpy(), -1e99)
+        # Few rows at a time: in double precision, more of them leave the processor's cache.
+        value = torch.cat([likelihood(part)[:, 0] for part in spectra.split(16)])
+        return np.maximum(total + value.numpy(), -1e99)
 
     return function
 
