@@ -146,10 +146,14 @@ class Walk:
 
 
 def ensemble(density: Density, start: np.ndarray, steps: int, burn: int, seed: int) -> Walk:
-    """Walk an ensemble: stretches, differences and snooker moves.
+    """Walk an ensemble: stretches, differences and snooker moves, then independent ones too.
+
+    Half of the moves that are kept are proposals from Student laws that were fitted to the second
+    half of the burn-in, and do not change any more: they forget where they came from.
 
     References:
-        Goodman & Weare 2010, CAMCoS 5, 65; ter Braak & Vrugt 2008, Stat. Comput. 18, 435.
+        Goodman & Weare 2010, CAMCoS 5, 65; ter Braak & Vrugt 2008, Stat. Comput. 18, 435;
+        Tierney 1994, Ann. Stat. 22, 1701 (independent proposals, mixtures of moves).
 
     Arguments:
         density: What is sampled.
@@ -158,27 +162,42 @@ def ensemble(density: Density, start: np.ndarray, steps: int, burn: int, seed: i
         burn: How many before them are not.
         seed: Of the walk.
     """
-    state = np.random.RandomState(seed).get_state()
-    sampler = emcee.EnsembleSampler(
-        len(start), start.shape[1], density, vectorize=True, moves=list(_MOVES)
-    )
-    sampler.random_state = state
-    sampler.run_mcmc(start, burn + steps, skip_initial_state_check=True)
+    begin = emcee.State(start, random_state=np.random.RandomState(seed).get_state())
+    first = _sampler(density, len(start), _MOVES)
+    end = first.run_mcmc(begin, burn, skip_initial_state_check=True)
+    law = _Around(first.get_chain(discard=burn // 2, flat=True), components=3)
+    generator = torch.Generator().manual_seed(seed)
+
+    def propose(y: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+        new = law.sample_and_log_prob(len(y), generator)
+        old = law.log_prob(torch.as_tensor(y)[:, None])
+        return new[0][:, 0].numpy(), (old - new[1])[:, 0].numpy()
+
+    moves = (*((move, 0.5 * share) for move, share in _MOVES), (emcee.moves.MHMove(propose), 0.5))
+    sampler = _sampler(density, len(start), moves)
+    sampler.run_mcmc(end, steps)
     return Walk(
-        sampler.get_chain(discard=burn),
-        sampler.get_log_prob(discard=burn),
-        float(sampler.acceptance_fraction.mean()),
+        sampler.get_chain(), sampler.get_log_prob(), float(sampler.acceptance_fraction.mean())
     )
+
+
+def _sampler(density: Density, walkers: int, moves: tuple) -> emcee.EnsembleSampler:
+    return emcee.EnsembleSampler(walkers, len(NAMES), density, vectorize=True, moves=list(moves))
 
 
 class _Around:
     """Student laws fitted to draws, as a proposal."""
 
-    def __init__(self, draws: np.ndarray) -> None:
+    def __init__(self, draws: np.ndarray, components: int = 1) -> None:
         x = torch.as_tensor(draws)[:, None]
         reference = torch.cov(x[:, 0].T)[None]
         self._law = fit_student_mixture(
-            x, torch.zeros(x.shape[:2]), reference, components=1, dof=4, target=1e9
+            x,
+            torch.zeros(x.shape[:2]),
+            reference,
+            components=components,
+            dof=5,
+            target=len(draws) / (4.0 * components),
         )
 
     def sample_and_log_prob(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

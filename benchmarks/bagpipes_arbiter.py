@@ -11,6 +11,9 @@ once more with much more work:
     walk-acie  128 walkers started from ACIE's draws
     walk-bagpipes  128 walkers started from Bagpipes' posterior by nautilus
     nautilus-N nautilus on the same density with N live points
+    bagpipes-exact     draws of ``exact`` weighted with the likelihood of Bagpipes' spectra over
+                       ACIE's: Bagpipes' posterior without nautilus
+    bagpipes-nautilus  what ``bagpipes_fit.py`` compares with
 
 The first two give the mean over seeds of means and standard deviations, and their scatter from
 seed to seed as the error of one run; the others the errors of a jackknife. Columns: mean and
@@ -31,23 +34,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 import acie
 from acie.engine import CounterfactualEngine
 from acie.inference import RefinementConfig
-from acie.simulation import SPECTRAL_NAMES, NoiseModel
+from acie.inference.weights import pareto_k
+from acie.simulation import SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
 from arbiter_samplers import Density, ensemble, importance, logits_of, nested, summary
 from bagpipes_bridge import engine_without_line_width
+from bagpipes_compare import cube_to_prior, prior_ratio, to_acie
 from bagpipes_fit import DRAWS, LONG
-from bagpipes_modes import from_acie
+from bagpipes_modes import bagpipes_spectra, from_acie
 from bagpipes_problems import GALAXIES, REAL, Problem, noise_model, problem
 from bagpipes_sampling import fit_bagpipes
+from scm_prior import SpectralPrior
 
 STAGES = ("acie", "acie-long", "exact", "walk-acie", "walk-bagpipes", "nautilus-300",
-          "nautilus-2000")  # fmt: skip
+          "nautilus-2000", "bagpipes-exact", "bagpipes-nautilus")  # fmt: skip
 #: Seeds of ACIE's run, and of the one that is twenty times as long.
-SEEDS, LONG_SEEDS, FACTOR = 10, 4, 20
+SEEDS, LONG_SEEDS, FACTOR = 10, 2, 20
 WALKERS = 128
+#: What the last column of the table shows, where a stage has it.
+NOTES = ("efficiency", "distinct", "k", "size", "scatter", "steps_over_tau", "evaluations",
+         "cpu_s")  # fmt: skip
+#: Draws whose spectra Bagpipes computes.
+REWEIGHTED = 1000
 
 
 class Case:
@@ -108,9 +120,7 @@ class Case:
             points, _ = self.acie(LONG, DRAWS, self.arguments.seed)
             points = np.unique(points, axis=0)
             return rng.permutation(logits_of(points))[:WALKERS]
-        found = fit_bagpipes(
-            self.problem, self.arguments.work, resolution=10000.0, live=300, effective=2000, seed=1
-        )
+        found = self._fit()
         weights = np.exp(found["log_weights"] - found["log_weights"].max())
         rows = rng.choice(len(weights), WALKERS, replace=False, p=weights / weights.sum())
         return logits_of(found["samples"][rows])
@@ -120,7 +130,7 @@ class Case:
         start = self.starts(source)
         seed = {"acie": 1, "bagpipes": 2}[source]
         steps = self.arguments.steps
-        return ensemble(self.density, start, steps, steps // 4, seed).summary(self.density)
+        return ensemble(self.density, start, steps, steps // 2, seed).summary(self.density)
 
     def exact(self) -> dict:
         """Long importance sampling with exact likelihoods."""
@@ -128,12 +138,64 @@ class Case:
         found = importance(self.density, logits_of(points), seed=3)
         used = found["weights"] > 0.0
         natural = self.density.natural(found["logits"][used])
+        rng = np.random.default_rng(0)
+        rows = rng.choice(len(found["weights"]), DRAWS, p=found["weights"])
+        np.save(self._exact_draws, cube_to_prior(expit(found["logits"][rows])))
         block = np.arange(len(found["weights"]))[used] % 20
         return {
             "moments": summary(natural, found["weights"][used], block),
-            **{name: found[name] for name in ("k", "size", "efficiency")},
+            **{name: found[name] for name in ("k", "size", "scatter", "efficiency")},
             "evaluations": len(found["weights"]),
         }
+
+    @property
+    def _exact_draws(self) -> Path:
+        stem = f"exact-{self.problem.name}{'-shipped' * self.arguments.shipped}.npy"
+        return self.arguments.work / stem
+
+    def bagpipes_exact(self) -> dict:
+        """Some draws of the long importance sampling with Bagpipes' spectra in place of ACIE's."""
+        points = np.load(self._exact_draws)[:REWEIGHTED]
+        theirs = bagpipes_spectra(self.problem, points, 10000.0)[:, None]
+        engine = self._engine(None)
+        values, _ = to_acie(points, self.problem.redshift, engine.physics)
+        observation = self.problem.observation
+        excess = engine.physics.lsf_excess(observation.redshift, observation.lsf)
+        with torch.no_grad():
+            ours = engine.physics({name: v[:, None] for name, v in values.items()}, excess)
+            likelihood = SpectrumLikelihood(observation, self._noise)
+            owed = (likelihood(theirs) - likelihood(ours))[:, 0]
+        weights = torch.softmax(owed, 0).numpy()
+        return {
+            "moments": summary(
+                self.density.natural_of(points), weights, np.arange(len(points)) % 20
+            ),
+            "size": float(1.0 / (weights**2).sum()),
+            "scatter": float(owed.std()),
+            "k": float(pareto_k(owed[:, None])[0]),
+            "evaluations": len(points),
+        }
+
+    def bagpipes_nautilus(self) -> dict:
+        """Bagpipes' fit with nautilus under the causal prior."""
+        found = self._fit()
+        physics = self._engine(None).physics
+        values, log_det = to_acie(found["samples"], self.problem.redshift, physics)
+        ratio = prior_ratio(
+            values, log_det, found["samples"], SpectralPrior(self._engine(None).scm)
+        )
+        weights = np.exp(found["log_weights"] + ratio - (found["log_weights"] + ratio).max())
+        block = np.random.default_rng(0).permutation(len(weights)) % 20
+        return {
+            "moments": summary(self.density.natural_of(found["samples"]), weights, block),
+            "size": float(weights.sum() ** 2 / (weights**2).sum()),
+            "evaluations": found["n_like"],
+        }
+
+    def _fit(self) -> dict:
+        return fit_bagpipes(
+            self.problem, self.arguments.work, resolution=10000.0, live=300, effective=2000, seed=1
+        )
 
     def nautilus(self, live: int) -> dict:
         """Nested sampling of the same density."""
@@ -159,6 +221,8 @@ class Case:
             "acie-256": lambda: self.acie_seeds(None, 256, SEEDS),
             "acie-long": lambda: self.acie_seeds(longer, 4 * DRAWS, LONG_SEEDS),
             "exact": self.exact,
+            "bagpipes-exact": self.bagpipes_exact,
+            "bagpipes-nautilus": self.bagpipes_nautilus,
             "walk-acie": lambda: self.walk("acie"),
             "walk-bagpipes": lambda: self.walk("bagpipes"),
         }
@@ -170,18 +234,15 @@ class Case:
 
 def table(name: str, found: dict[str, dict]) -> str:
     """One galaxy at 100 columns."""
-    lines = [name, f"{'':>14} {'mass':>17} {'its deviation':>17} {'age':>17} {'its deviation':>17}"
+    lines = [name, f"{'':>17} {'mass':>17} {'its deviation':>17} {'age':>17} {'its deviation':>17}"
              "  notes"]  # fmt: skip
     for stage, one in found.items():
         mass, age = (one["moments"][key] for key in ("stellar_mass", "age"))
         cells = [f"{row[i]:8.4f}+-{row[i + 1]:.4f}" for row in (mass, age) for i in (0, 2)]
-        notes = [f"{key} {one[key]:.3g}" for key in _NOTES if key in one]
+        notes = [f"{key} {one[key]:.3g}" for key in NOTES if key in one]
         columns = " ".join(f"{cell:>17}" for cell in cells)
-        lines.append(f"{stage:>14} {columns}  {', '.join(notes)}")
+        lines.append(f"{stage:>17} {columns}  {', '.join(notes)}")
     return "\n".join(lines)
-
-
-_NOTES = ("efficiency", "distinct", "k", "size", "steps_over_tau", "evaluations", "cpu_s")
 
 
 def main() -> None:
@@ -194,8 +255,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bagpipes_arbiter.json"))
     parser.add_argument("--galaxy", nargs="+", choices=GALAXIES,
                         default=["mock-massive", "star-forming"])  # fmt: skip
-    parser.add_argument("--stage", nargs="+", choices=(*STAGES, "acie-256"), default=STAGES)
-    parser.add_argument("--steps", type=int, default=4000, help="of the walkers")
+    stages = (*STAGES, "acie-256", "nautilus-1000")
+    parser.add_argument("--stage", nargs="+", choices=stages, default=STAGES)
+    parser.add_argument("--steps", type=int, default=1000, help="of the walkers")
     parser.add_argument("--shipped", action="store_true",
                         help="a real galaxy with the shipped model and noise model")  # fmt: skip
     parser.add_argument("--seed", type=int, default=2026, help="of mocks and of ACIE")
