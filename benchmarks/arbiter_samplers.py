@@ -129,16 +129,22 @@ class Walk:
         self.chain, self.log_density, self.accepted = chain, log_density, accepted
 
     def summary(self, density: Density) -> dict[str, object]:
-        """Moments with errors from consecutive blocks, and autocorrelation times in steps."""
+        """Moments with errors from groups of walkers, autocorrelation times, and R-hat.
+
+        Autocorrelation is that around each walker's own mean, so walkers that stay apart do not
+        show in it; they do in the groups and in R-hat (Gelman & Rubin 1992, largest variable).
+        """
         steps, walkers, dim = self.chain.shape
         natural = density.natural(self.chain.reshape(-1, dim))
         by_step = natural.reshape(steps, walkers, dim)
         tau = emcee.autocorr.integrated_time(by_step, quiet=True)
-        block = np.repeat(np.arange(steps) * _BLOCKS // steps, walkers)
+        within, between = by_step.var(0, ddof=1).mean(0), by_step.mean(0).var(0, ddof=1)
+        block = np.tile(np.arange(walkers) % _BLOCKS, steps)
         return {
             "moments": summary(natural, np.ones(len(natural)), block),
             "tau": tau.tolist(),
             "steps_over_tau": float(steps / tau.max()),
+            "r_hat": float(np.sqrt((steps - 1) / steps + between / within).max()),
             "accepted": self.accepted,
             "best": float(self.log_density.max()),
             "evaluations": int(steps * walkers),

@@ -56,8 +56,8 @@ STAGES = ("acie", "acie-long", "exact", "walk-acie", "walk-bagpipes", "nautilus-
 SEEDS, LONG_SEEDS, FACTOR = 10, 2, 20
 WALKERS = 128
 #: What the last column of the table shows, where a stage has it.
-NOTES = ("efficiency", "distinct", "k", "size", "scatter", "steps_over_tau", "evaluations",
-         "cpu_s")  # fmt: skip
+NOTES = ("efficiency", "distinct", "k", "size", "scatter", "steps_over_tau", "r_hat",
+         "evaluations", "cpu_s")  # fmt: skip
 #: Draws whose spectra Bagpipes computes.
 REWEIGHTED = 1000
 
@@ -130,7 +130,9 @@ class Case:
         start = self.starts(source)
         seed = {"acie": 1, "bagpipes": 2}[source]
         steps = self.arguments.steps
-        return ensemble(self.density, start, steps, steps // 2, seed).summary(self.density)
+        walk = ensemble(self.density, start, steps, steps // 2, seed)
+        np.save(self.arguments.work / f"walk-{source}-{self.problem.name}.npy", walk.chain)
+        return walk.summary(self.density)
 
     def exact(self) -> dict:
         """Long importance sampling with exact likelihoods."""
@@ -144,7 +146,7 @@ class Case:
         block = np.arange(len(found["weights"]))[used] % 20
         return {
             "moments": summary(natural, found["weights"][used], block),
-            **{name: found[name] for name in ("k", "size", "scatter", "efficiency")},
+            **{name: found[name] for name in ("k", "size", "efficiency")},
             "evaluations": len(found["weights"]),
         }
 
