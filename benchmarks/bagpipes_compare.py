@@ -24,6 +24,8 @@ __all__ = [
     "amortised_seconds",
     "compare",
     "control",
+    "cube_to_prior",
+    "log_posterior",
     "moments",
     "prior_ratio",
     "to_acie",
@@ -136,7 +138,7 @@ def amortised_seconds(engine: CounterfactualEngine, problem: Problem, draws: int
     return sorted(times)[4]
 
 
-def _cube_to_prior(cube: np.ndarray) -> np.ndarray:
+def cube_to_prior(cube: np.ndarray) -> np.ndarray:
     """The priors of :data:`PRIORS` for many points at a time, ``(sample, 9)``."""
     columns = []
     for unit, (kind, low, high, *shape) in zip(cube.T, PRIORS.values(), strict=True):
@@ -163,7 +165,9 @@ def log_posterior(
         values, log_det = to_acie(samples, problem.redshift, engine.physics)
         total = prior_ratio(values, log_det, samples, prior)
         spectra = engine.physics({name: v[:, None] for name, v in values.items()}, excess)
-        return np.maximum(total + likelihood(spectra)[:, 0].numpy(), -1e99)
+        # Few rows at a time: in double precision, more of them leave the processor's cache.
+        value = torch.cat([likelihood(part)[:, 0] for part in spectra.split(16)])
+        return np.maximum(total + value.numpy(), -1e99)
 
     return function
 
@@ -175,7 +179,7 @@ def control(
     """Nautilus on ACIE's own posterior density: tells the forward model from the inference."""
     start = time.process_time()
     sampler = Sampler(
-        _cube_to_prior, log_posterior(engine, problem, prior), n_dim=len(NAMES), n_live=live,
+        cube_to_prior, log_posterior(engine, problem, prior), n_dim=len(NAMES), n_live=live,
         vectorized=True, seed=seed, n_batch=256,
     )  # fmt: skip
     sampler.run(n_eff=effective_size)

@@ -1,6 +1,9 @@
 """Whether one of two samplers missed the better mode: both likelihoods at both best points."""
 
+import contextlib
+import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,13 +12,14 @@ from torch import Tensor
 
 from acie.engine import CounterfactualEngine
 from acie.simulation import SpectrumLikelihood
-from acie.units import SOLAR_METALLICITY, SOLAR_OXYGEN
+from acie.units import FLUX_SCALE, SOLAR_METALLICITY, SOLAR_OXYGEN
+from bagpipes_bridge import air_to_vacuum_density
 from bagpipes_compare import to_acie
 from bagpipes_fast import load_bagpipes
 from bagpipes_problems import Problem
 from bagpipes_sampling import NAMES, fit_instructions
 
-__all__ = ["from_acie", "mode_gains"]
+__all__ = ["bagpipes_spectra", "from_acie", "mode_gains"]
 
 
 def from_acie(values: Mapping[str, Tensor], engine: CounterfactualEngine) -> np.ndarray:
@@ -64,6 +68,17 @@ def mode_gains(
     }
 
 
+def bagpipes_spectra(problem: Problem, points: np.ndarray, resolution: float) -> Tensor:
+    """Bagpipes' spectra of its parameters ``(sample, 9)`` in ACIE's units, ``(sample, wave)``."""
+    model = _fitted_model(problem, resolution)
+    density = FLUX_SCALE / air_to_vacuum_density(problem.redshift)
+    rows = []
+    for point in points:
+        _likelihood(model, point)
+        rows.append(model.model_galaxy.spectrum[:, 1] / density)
+    return torch.as_tensor(np.stack(rows))
+
+
 def _acie(
     engine: CounterfactualEngine, problem: Problem, point: np.ndarray
 ) -> tuple[float, np.ndarray]:
@@ -76,17 +91,25 @@ def _acie(
     return float(value[0, 0]), spectrum[0, 0].double().numpy()
 
 
-def _bagpipes(problem: Problem, point: np.ndarray, resolution: float) -> tuple[float, np.ndarray]:
+def _fitted_model(problem: Problem, resolution: float) -> Any:
     bagpipes, table = load_bagpipes(resolution), problem.bagpipes_table()
-    galaxy = bagpipes.galaxy(problem.name, lambda _: table, photometry_exists=False)
-    model = bagpipes.fitting.fitted_model(galaxy, fit_instructions(problem))
-    values = dict(zip(NAMES, point, strict=True))
+    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
+        galaxy = bagpipes.galaxy(problem.name, lambda _: table, photometry_exists=False)
+        return bagpipes.fitting.fitted_model(galaxy, fit_instructions(problem))
 
-    def likelihood(calibration: np.ndarray) -> float:
-        named = {f"calib:{term}": value for term, value in enumerate(calibration)}
-        return float(model.lnlike([{**values, **named}[name] for name in model.params]))
 
-    flat = likelihood(np.array([1.0, 0.0, 0.0, 0.0]))
+def _likelihood(
+    model: Any, point: np.ndarray, calibration: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+) -> float:
+    """Bagpipes' log likelihood, by default without calibration; the model keeps its spectrum."""
+    named = {f"calib:{term}": value for term, value in enumerate(calibration)}
+    named.update(zip(NAMES, point, strict=True))
+    return float(model.lnlike([named[name] for name in model.params]))
+
+
+def _bagpipes(problem: Problem, point: np.ndarray, resolution: float) -> tuple[float, np.ndarray]:
+    model, table = _fitted_model(problem, resolution), problem.bagpipes_table()
+    flat = _likelihood(model, point)
     spectrum = model.model_galaxy.spectrum[:, 1].copy()
     if not problem.calibrated:
         return flat, spectrum
@@ -95,4 +118,4 @@ def _bagpipes(problem: Problem, point: np.ndarray, resolution: float) -> tuple[f
     middle, half = (wave[0] + wave[-1]) / 2.0, (wave[-1] - wave[0]) / 2.0
     design = chebvander((wave - middle) / half, 3) * (flux / error)[:, None]
     best = np.linalg.lstsq(design, spectrum / error, rcond=None)[0]
-    return likelihood(best), spectrum
+    return _likelihood(model, point, tuple(best)), spectrum

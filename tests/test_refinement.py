@@ -54,6 +54,35 @@ def test_the_reduced_likelihood_predicts_the_exact_one(engine, models, observati
     assert float(known.std()) > 3.0
 
 
+@torch.no_grad()
+def test_several_tries_of_the_latent_variables_have_the_same_mean_and_scatter_less(
+    engine, models, observation
+):
+    features = engine.bundle.encoder(observation).float()
+    proposal = AmortisedProposal(models.estimator.spectral, features)
+    noise, _ = proposal.sample_and_log_prob(1, torch.Generator().manual_seed(4))
+    # The same spectral variables over and over: only the latent ones differ. Twice as far from
+    # the centre as a draw, where the learned conditional is not perfect.
+    x = proposal.variables(2.0 * noise)[0].expand(4000, -1, -1)
+    found, level = {}, None
+    for tries in (1, 8):
+        generator = torch.Generator().manual_seed(5)
+        prior = GalaxyPrior(models, observation.redshift, generator, tries)
+        states, log_prior = prior(x)
+        level = log_prior.mean(0) if level is None else level
+        ratio = (log_prior - level).exp()
+        halo = torch.log10(states["halo_mass"])
+        centre = (ratio * halo).sum(0) / ratio.sum(0)
+        found[tries] = ratio.mean(0), ratio.std(0), centre, halo.std(0)
+        state = prior.state(torch.arange(4000)[:, None].expand(-1, len(observation)))
+        torch.testing.assert_close(state["halo_mass"], states["halo_mass"])
+    (one, scatter, centre, width), (many, less, other, _) = found[1], found[8]
+    error = (scatter.square() + less.square()).sqrt() / 4000**0.5
+    assert bool(((one - many).abs() < 4.0 * error).all())
+    assert bool((less < 0.6 * scatter).all())
+    assert bool(((centre - other).abs() < 0.2 * width).all())
+
+
 def test_neighbours_that_are_the_same_draw_are_computed_once(engine, models, observation):
     posterior = engine.infer(observation[:1], 16)
     index = torch.tensor([0, 0, 3, 3, 3, 7] + [9] * 10)[:, None]

@@ -2,6 +2,7 @@
 
 __all__ = ["CAUSES", "ExactSpectra", "GalaxyPrior", "RefinementModels", "Settled"]
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,20 +48,56 @@ class GalaxyPrior:
     p(x_s, x_l) / q(x_l | x_s). The binary variable is summed over. States are kept, so that the
     draws that are chosen in the end need no second computation.
 
+    Where q is far from the model's own conditional, as for galaxies unlike those it was trained
+    on, that ratio has a wide and heavy-tailed law, and one lucky latent draw outweighs thousands.
+    Of several tries the mean is taken instead, and one of them is kept in proportion to its ratio.
+
     Arguments:
         models: What the density is made of.
         redshift: Shape ``(batch,)``.
         generator: Source of all randomness.
+        tries: Draws of the latent variables for each of the spectral ones.
+
+    References:
+        Andrieu & Roberts 2009, Annals of Statistics 37, 697 (averages in place of a density).
     """
 
     def __init__(
-        self, models: RefinementModels, redshift: Tensor, generator: torch.Generator
+        self,
+        models: RefinementModels,
+        redshift: Tensor,
+        generator: torch.Generator,
+        tries: int = 1,
     ) -> None:
         self._models, self._redshift, self._generator = models, redshift, generator
+        self._tries = tries
         self._states: list[dict[str, Tensor]] = []
 
     def __call__(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """States and log prior, ``(sample, batch)``, of ``(sample, batch, dim)``."""
+        if self._tries > 1:
+            return self._best_of(x)
+        values, log_prior, quenched = self._pairs(x)
+        self._states.append({**values, "quenched": quenched})
+        return values, log_prior
+
+    def _best_of(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The same with several tries, of which one is kept."""
+        values, log_prior, quenched = self._pairs(x.repeat(self._tries, 1, 1))
+        ratios = log_prior.nan_to_num(nan=-torch.inf).unflatten(0, (self._tries, -1))
+        # The largest of the ratios with Gumbel noise is one drawn in proportion.
+        uniform = torch.rand(ratios.shape, generator=self._generator, dtype=ratios.dtype)
+        kept = (ratios - (-uniform.log()).log()).argmax(0, keepdim=True)
+
+        def chosen(value: Tensor) -> Tensor:
+            return value.unflatten(0, (self._tries, -1)).gather(0, kept)[0]
+
+        values = {name: chosen(value) for name, value in values.items()}
+        self._states.append({**values, "quenched": chosen(quenched)})
+        return values, torch.logsumexp(ratios, 0) - math.log(self._tries)
+
+    def _pairs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """States, log prior and probability to be quenched, each of one latent draw."""
         scm, estimator = self._models.scm, self._models.estimator
         x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
         values, log_det = scm.from_unconstrained(
@@ -69,8 +106,8 @@ class GalaxyPrior:
             {"redshift": self._redshift.double().expand(x.shape[:-1])},
         )
         odds = scm.enumerate_binary(values, "quenched")
-        self._states.append({**values, "quenched": torch.sigmoid(odds[1] - odds[0])})
-        return values, torch.logsumexp(odds, 0) - log_det - log_q.double()
+        log_prior = torch.logsumexp(odds, 0) - log_det - log_q.double()
+        return values, log_prior, torch.sigmoid(odds[1] - odds[0])
 
     def state(self, index: Tensor) -> dict[str, Tensor]:
         """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""

@@ -30,6 +30,8 @@ MISFIT = 1.2
 #: Galaxies refined together, and spectra kept at a time (24 kB each): bounds of the memory.
 _GROUP = 20
 _SPECTRA = 4096
+#: Draws of the latent variables for each of the spectral ones, where every spectrum is exact.
+_TRIES = 8
 _FIGURES = ("efficiency", "size", "fit", "correlation")
 
 
@@ -79,11 +81,13 @@ class _Level:
     """How much is spent on a galaxy, and whether every draw gets an exact spectrum.
 
     Galaxies that need that are far from what the flow was trained on, so the proposal then starts
-    from the moments of the flow's draws only.
+    from the moments of the flow's draws only, and the latent variables get several tries, because
+    the learned conditional may be as far off.
     """
 
     config: RefinementConfig
     exact: bool = False
+    tries: int = 1
 
 
 class PosteriorRefiner:
@@ -189,7 +193,7 @@ class PosteriorRefiner:
         num_samples = len(out)
         flow = self._models.estimator.spectral
         proposal = AmortisedProposal(flow, features, generator if level.exact else None)
-        prior = GalaxyPrior(self._models, observation.redshift, generator)
+        prior = GalaxyPrior(self._models, observation.redshift, generator, level.tries)
         exact = ExactSpectra(self._models, observation, inflation, sightlines)
         target: ReducedTarget | ExactTarget
         if level.exact:
@@ -231,7 +235,7 @@ def _levels(num_samples: int) -> list[_Level]:
     # Each starts from nothing but its anchors, so a second try is another chance, and ten times
     # cheaper than exact spectra throughout.
     cheap = [_Level(config) for config in (first, more, again)]
-    return [*cheap, _Level(most, exact=True), _Level(most, exact=True)]
+    return [*cheap, *(_Level(most, exact=True, tries=_TRIES) for _ in range(2))]
 
 
 def _groups(count: int, largest: int) -> tuple[Tensor, ...]:

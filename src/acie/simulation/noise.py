@@ -13,6 +13,10 @@ from torch import Tensor
 
 from acie.observation import WAVELENGTH, Observation
 
+#: Template errors below this leave the sums of far too bright models without digits in single
+#: precision: what the calibration explains of them is all but all of them.
+_LEAST_ERROR = 0.01
+
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -104,6 +108,8 @@ class SpectrumLikelihood:
         self.flux = observation.flux.float()
         self.ivar = observation.ivar.float()
         self.relative = self.ivar * noise.relative_error(observation.redshift) ** 2
+        least = min(noise.template_error, noise.template_error_outside)
+        self._precision = torch.float64 if least < _LEAST_ERROR else torch.float32
         power = self.flux.new_ones(len(self.flux)) if inflation is None else inflation**-2
         self._power = power.double()
         self.count = (self.ivar > 0).sum(-1).double()
@@ -134,11 +140,12 @@ class SpectrumLikelihood:
 
     def sums(self, model: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sums over the pixels of spectra ``(sample, batch, wave)``: see :meth:`marginal`."""
+        # The template error bounds w f^2, so these sums keep their digits in single precision
+        # however bright the model is. Without one they need double precision.
+        model = model.to(self._precision)
         weight, log_damping = self.weight(model)
         residual = self.flux - model
         weighted = weight * residual
-        # The template error bounds w f^2, so these sums keep their digits in single precision
-        # however bright the model is.
         chi2 = (weighted * residual).sum(-1).double()
         return chi2, log_damping, *self._sums(model, weight, weighted)
 
@@ -222,8 +229,9 @@ class SpectrumLikelihood:
         return self.ivar / growth, _log_product(growth)
 
     def _sums(self, model: Tensor, weight: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-        projected = ((weighted * model) @ self.basis.T).double()
-        return projected, ((weight * model.square()) @ self.powers.T).double()
+        basis, powers = self.basis.to(model.dtype), self.powers.to(model.dtype)
+        projected = ((weighted * model) @ basis.T).double()
+        return projected, ((weight * model.square()) @ powers.T).double()
 
     def _gram(self, squares: Tensor) -> Tensor:
         """M, ``(*, term, term)``."""
