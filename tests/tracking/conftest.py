@@ -23,6 +23,8 @@ from acie.tracking import Registry, TrackingSettings
 from acie.tracking.store import Store
 
 ROOT = Path(__file__).parents[2]
+#: The server ends with the tests even if they are killed: then the pipe from them closes.
+_WITH_US = 'exec 3<&0; "$@" </dev/null 3<&- & cat <&3 >/dev/null; kill -KILL 0'
 
 
 class MlflowServer:
@@ -36,7 +38,7 @@ class MlflowServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen | None = None
 
-    def start(self, patience_s: float = 120.0) -> None:
+    def start(self, patience_s: float = 240.0) -> None:
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1",
             "--port", str(self.port), "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db",
@@ -47,8 +49,8 @@ class MlflowServer:
         with (self.folder / "log").open("ab") as log:
             # A group of its own, since the server starts workers.
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=os.environ | quiet, cwd=self.folder,
-                start_new_session=True,
+                ["sh", "-c", _WITH_US, "sh", *command], stdin=subprocess.PIPE, stdout=log,
+                stderr=log, env=os.environ | quiet, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         end = time.monotonic() + patience_s
         while not self.answers():

@@ -1,7 +1,9 @@
 """From a bundle to production and back, while a service follows and answers all the time."""
 
+import asyncio
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -16,8 +18,13 @@ import pytest
 from conftest import evaluation_of, variant
 
 import acie
+from acie.cli import main
 from acie.errors import PromotionRefused
-from acie.tracking import promote, rollback
+from acie.serving.following import AliasFollower
+from acie.serving.registry import ModelRegistry
+from acie.serving.service import InferenceService
+from acie.serving.settings import InferenceSettings, MlflowSettings
+from acie.tracking import promote, resolve, rollback
 
 MAIN = "import sys; from acie.cli import main; sys.exit(main())"
 
@@ -40,7 +47,7 @@ class Served:
     def text(self):
         return self.log.read_text("utf-8", "replace")
 
-    def wait(self, seconds=120.0):
+    def wait(self, seconds=240.0):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = re.search(r'"url":"(http://[^"]+)"', self.text)
@@ -59,7 +66,7 @@ class Served:
                           re.MULTILINE)  # fmt: skip
         return float(found[1])
 
-    def until(self, name, least, seconds=60.0):
+    def until(self, name, least, seconds=180.0):
         """Until a metric is at least so much."""
         end = time.monotonic() + seconds
         while self.metric(name) < least:
@@ -115,7 +122,7 @@ class Callers:
                 except httpx.HTTPError as error:
                     self.failed.append(repr(error))
 
-    def until(self, version, seconds=60.0):
+    def until(self, version, seconds=180.0):
         """Until a version answers."""
         end, start = time.monotonic() + seconds, len(self.seen)
         while version not in self.seen[start:]:
@@ -175,21 +182,40 @@ def test_from_a_bundle_to_production_and_back(registry, server, served, name, re
     swaps = [json.loads(line) for line in one.text.splitlines() if "model swapped" in line]
     assert len(swaps) == 2
     one.process.send_signal(signal.SIGTERM)
-    assert one.process.wait(60) == 0
+    assert one.process.wait(180) == 0
+
+
+@pytest.fixture
+def logs():
+    """What serving does to the logs of the process is undone."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.mark.slow
 def test_a_service_starts_with_what_it_knows_only_if_told(
-    registry, server, served, name, tmp_path
+    registry, server, impatient, name, tmp_path, capsys, logs, monkeypatch
 ):
+    monkeypatch.chdir(tmp_path)
     registry.register(variant(tmp_path / "1", "1"), name)
     text = f"models:/{name}@candidate"
-    acie.load(text)
-    patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    resolve(text)
     with server.frozen():
-        one = served("--model", text, **patience)
-        assert one.process.wait(90) == 2
-        assert "RegistryUnreachable" in one.text
-        assert "Traceback" not in one.text
-        told = served("--model", text, ACIE_MLFLOW__OFFLINE="true", **patience).wait()
-        assert httpx.get(f"{told.url}/api/v2/models").json()["models"][0]["version"] == "1"
+        assert main(["serve", "--port", "0", "--grpc-port", "0", "--model", text]) == 2
+        said = capsys.readouterr().err
+        assert "RegistryUnreachable" in said
+        assert "Traceback" not in said
+
+        async def start():
+            service = InferenceService(ModelRegistry(), InferenceSettings())
+            follower = AliasFollower(service, MlflowSettings(offline=True))
+            await follower.load(text)
+            assert not follower.behind
+            await follower.poll()
+            await service.close()
+            return service.registry.find().version, follower.behind, follower.counts
+
+        version, behind, counts = asyncio.run(start())
+    assert (version, behind, counts["unreachable"]) == ("1", True, 1)
