@@ -1,9 +1,6 @@
 """A tiny run in one process, with which the others are compared."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -61,24 +58,3 @@ def started(finished, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out, ignore=shutil.ignore_patterns("checkpoints", "log-*", "bundle"))
     return out
-
-
-def command(config, out, *options):
-    """Arguments of another Python that trains."""
-    options = map(str, options)
-    return ["-m", "acie", "train", "--config", str(config), "--out", str(out), *options]
-
-
-def start(arguments, log):
-    """Another Python; it uses one thread."""
-    source = str(Path(sys.modules["acie"].__file__).parents[1])
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        # What Lightning left behind in this process is not meant for that one.
-        if name not in ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    } | {"OMP_NUM_THREADS": "1", "PYTHONPATH": source}
-    with open(log, "a") as stream:
-        return subprocess.Popen(
-            [sys.executable, *arguments], env=environment, stdout=stream, stderr=stream
-        )

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import command, start
 from safetensors.torch import load_file
-from test_fit import curve
+from training_runs import command, curve, start
 
 import acie
 

@@ -1,27 +1,16 @@
 """Settings of the fit: parts of a batch, precision, patience, determinism."""
 
-import csv
 from dataclasses import replace
 
 import pytest
 import torch
+from training_runs import curve
 
 import acie
 from acie.training import TrainConfig
 from acie.training.run import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-
-
-def curve(out, name, factor="spectral"):
-    """A logged column, by step."""
-    found = {}
-    for path in sorted((out / f"log-{factor}").glob("version_*/metrics.csv")):
-        with open(path) as stream:
-            for row in csv.DictReader(stream):
-                if row.get(name):
-                    found[int(row["step"])] = float(row[name])
-    return found
 
 
 def epochs_in(out, factor="spectral"):
