@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import pyarrow.parquet
@@ -176,6 +178,21 @@ def test_addresses_where_nobody_is(monkeypatch):
         for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "nonsense"):
             with pytest.raises(ClusterError, match="--address"), ray_session(address):
                 pass
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_there(local_ray, catalogue, tmp_path):
+    """Another process works on the Ray of this one, by its address."""
+    address = local_ray.get_runtime_context().gcs_address
+    command = ["infer", "--ray", str(catalogue), "--samples", "16", "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "acie", *command, "--address", address],
+        env={**os.environ, "RAY_AUTH_MODE": "token"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "12 galaxies in 4 shards" in done.stdout
+    # The cluster goes on.
+    assert local_ray.cluster_resources()["CPU"] == 2
 
 
 def test_options_of_the_command_that_need_others(tmp_path, capsys):

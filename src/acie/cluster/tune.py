@@ -192,7 +192,9 @@ def _trial(values: dict[str, Any], config: TrainConfig, out: str) -> None:
     options = {"callbacks": [EpochReport(ray_tune.report)]}
     fitting = Fitting(own, folder, plan, processes, lambda text: None, options)
     data = SimulationModule(made.pool, made.encoder, own, lambda text: None, "spectral", processes)
-    fit(fitting, data, estimator, "spectral")
+    loss = fit(fitting, data, estimator, "spectral")
+    # Once more: a trial that ended before Ray took note of it has no epoch left to report.
+    ray_tune.report({"epoch": own.epochs, "validation_loss": loss})
 
 
 def _written(
