@@ -44,7 +44,16 @@ from acie.engine import CounterfactualEngine
 from acie.inference import RefinementConfig
 from acie.inference.weights import pareto_k
 from acie.simulation import SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
-from arbiter_samplers import Density, ensemble, importance, logits_of, nested, summary
+from arbiter_samplers import (
+    FEWER,
+    IMPORTANCE,
+    Density,
+    ensemble,
+    importance,
+    logits_of,
+    nested,
+    summary,
+)
 from bagpipes_bridge import engine_without_line_width
 from bagpipes_compare import cube_to_prior, prior_ratio, to_acie
 from bagpipes_fit import DRAWS, LONG
@@ -63,7 +72,7 @@ WALKERS = 128
 NOTES = ("efficiency", "distinct", "k", "size", "scatter", "steps_over_tau", "r_hat",
          "evaluations", "cpu_s")  # fmt: skip
 #: Draws whose spectra Bagpipes computes.
-REWEIGHTED = 2000
+REWEIGHTED = 1000
 
 
 class Case:
@@ -142,7 +151,8 @@ class Case:
         """Long importance sampling with exact likelihoods."""
         points, _ = self.acie(LONG, DRAWS, self.arguments.seed)
         density = Density(self._engine(None), self.problem, divided) if divided else self.density
-        found = importance(density, logits_of(points), seed=3)
+        config = FEWER if divided else IMPORTANCE
+        found = importance(density, logits_of(points), 3, config)
         used = found["weights"] > 0.0
         natural = self.density.natural(found["logits"][used])
         rng = np.random.default_rng(0)
