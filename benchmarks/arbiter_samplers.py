@@ -26,7 +26,17 @@ from bagpipes_problems import Problem
 from bagpipes_sampling import NAMES, PRIORS
 from scm_prior import SpectralPrior
 
-__all__ = ["FEWER", "IMPORTANCE", "Density", "Walk", "ensemble", "importance", "logits_of", "nested", "summary"]
+__all__ = [
+    "FEWER",
+    "IMPORTANCE",
+    "Density",
+    "Walk",
+    "ensemble",
+    "importance",
+    "logits_of",
+    "nested",
+    "summary",
+]
 
 #: Draws of the long importance sampling.
 IMPORTANCE = RefinementConfig(
