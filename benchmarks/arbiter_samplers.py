@@ -21,15 +21,30 @@ from acie.inference import AdaptiveImportanceSampler, RefinementConfig
 from acie.inference.student import fit_student_mixture
 from acie.simulation import SPECTRAL_NAMES
 from bagpipes_compare import cube_to_prior, log_posterior, to_acie
+from bagpipes_modes import divided_log_likelihood
 from bagpipes_problems import Problem
 from bagpipes_sampling import NAMES, PRIORS
 from scm_prior import SpectralPrior
 
-__all__ = ["Density", "Walk", "ensemble", "importance", "logits_of", "nested", "summary"]
+__all__ = [
+    "FEWER",
+    "IMPORTANCE",
+    "Density",
+    "Walk",
+    "ensemble",
+    "importance",
+    "logits_of",
+    "nested",
+    "summary",
+]
 
 #: Draws of the long importance sampling.
 IMPORTANCE = RefinementConfig(
     first=20_000, rounds=(20_000, 40_000, 60_000, 60_000), components=3, size_per_dim=50.0
+)
+#: The same where a likelihood costs three times as much.
+FEWER = RefinementConfig(
+    first=6000, rounds=(6000, 12_000, 18_000, 18_000), components=3, size_per_dim=50.0
 )
 #: Blocks of the jackknife.
 _BLOCKS = 20
@@ -43,13 +58,20 @@ class Density:
     Arguments:
         engine: ACIE.
         problem: The galaxy.
+        divided: With Bagpipes' likelihood of ACIE's spectra.
     """
 
-    def __init__(self, engine: CounterfactualEngine, problem: Problem) -> None:
+    def __init__(
+        self, engine: CounterfactualEngine, problem: Problem, divided: bool = False
+    ) -> None:
         self._engine, self._redshift = engine, problem.redshift
         # Of far fewer nodes than by default, which changes it by less than 1e-9 where it matters.
         prior = SpectralPrior(engine.scm, halo_nodes=200, size_nodes=20)
-        self.of_parameters = log_posterior(engine, problem, prior)
+
+        def other(spectra: Tensor) -> Tensor:
+            return divided_log_likelihood(problem, spectra[:, 0])[:, None]
+
+        self.of_parameters = log_posterior(engine, problem, prior, other if divided else None)
 
     def __call__(self, y: np.ndarray) -> np.ndarray:
         """Log density per unit of the logits ``(sample, 9)``, ``(sample,)``; never NaN."""
@@ -215,7 +237,10 @@ class _Around:
 
 
 def importance(
-    density: Callable[[np.ndarray], np.ndarray], draws: np.ndarray, seed: int
+    density: Callable[[np.ndarray], np.ndarray],
+    draws: np.ndarray,
+    seed: int,
+    config: RefinementConfig = IMPORTANCE,
 ) -> dict[str, np.ndarray | float]:
     """Long adaptive importance sampling that starts from Student laws around ``draws``.
 
@@ -227,7 +252,7 @@ def importance(
         parts = [density(part.numpy()) for part in x[:, 0].split(256)]
         return torch.as_tensor(np.concatenate(parts))[:, None]
 
-    found = AdaptiveImportanceSampler(IMPORTANCE).run(
+    found = AdaptiveImportanceSampler(config).run(
         target, _Around(draws), 1000, torch.Generator().manual_seed(seed)
     )
     weights = torch.softmax(found.log_weights[:, 0], 0)

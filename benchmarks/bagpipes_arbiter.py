@@ -11,8 +11,11 @@ once more with much more work:
     walk-acie  128 walkers started from ACIE's draws
     walk-bagpipes  128 walkers started from Bagpipes' posterior by nautilus
     nautilus-N nautilus on the same density with N live points
-    bagpipes-exact     draws of ``exact`` weighted with the likelihood of Bagpipes' spectra over
-                       ACIE's: Bagpipes' posterior without nautilus
+    bagpipes-spectra   draws of ``exact`` weighted with the likelihood of Bagpipes' spectra over
+                       ACIE's
+    bagpipes-exact     the same with Bagpipes' likelihood too, which divides by a calibration:
+                       Bagpipes' posterior without nautilus
+    divided    as ``exact``, of ACIE's spectra with Bagpipes' likelihood
     bagpipes-nautilus  what ``bagpipes_fit.py`` compares with
 
 The first two give the mean over seeds of means and standard deviations, and their scatter from
@@ -41,17 +44,27 @@ from acie.engine import CounterfactualEngine
 from acie.inference import RefinementConfig
 from acie.inference.weights import pareto_k
 from acie.simulation import SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
-from arbiter_samplers import Density, ensemble, importance, logits_of, nested, summary
+from arbiter_samplers import (
+    FEWER,
+    IMPORTANCE,
+    Density,
+    ensemble,
+    importance,
+    logits_of,
+    nested,
+    summary,
+)
 from bagpipes_bridge import engine_without_line_width
 from bagpipes_compare import cube_to_prior, prior_ratio, to_acie
 from bagpipes_fit import DRAWS, LONG
-from bagpipes_modes import bagpipes_spectra, from_acie
+from bagpipes_modes import bagpipes_spectra, divided_log_likelihood, from_acie
 from bagpipes_problems import GALAXIES, REAL, Problem, noise_model, problem
 from bagpipes_sampling import fit_bagpipes
 from scm_prior import SpectralPrior
 
 STAGES = ("acie", "acie-long", "exact", "walk-acie", "walk-bagpipes", "nautilus-300",
-          "nautilus-2000", "bagpipes-exact", "bagpipes-nautilus")  # fmt: skip
+          "nautilus-2000", "divided", "bagpipes-spectra", "bagpipes-exact",
+          "bagpipes-nautilus")  # fmt: skip
 #: Seeds of ACIE's run, and of the one that is twenty times as long.
 SEEDS, LONG_SEEDS, FACTOR = 10, 2, 20
 WALKERS = 128
@@ -134,15 +147,18 @@ class Case:
         np.save(self.arguments.work / f"walk-{source}-{self.problem.name}.npy", walk.chain)
         return walk.summary(self.density)
 
-    def exact(self) -> dict:
+    def exact(self, divided: bool = False) -> dict:
         """Long importance sampling with exact likelihoods."""
         points, _ = self.acie(LONG, DRAWS, self.arguments.seed)
-        found = importance(self.density, logits_of(points), seed=3)
+        density = Density(self._engine(None), self.problem, divided) if divided else self.density
+        config = FEWER if divided else IMPORTANCE
+        found = importance(density, logits_of(points), 3, config)
         used = found["weights"] > 0.0
         natural = self.density.natural(found["logits"][used])
         rng = np.random.default_rng(0)
         rows = rng.choice(len(found["weights"]), DRAWS, p=found["weights"])
-        np.save(self._exact_draws, cube_to_prior(expit(found["logits"][rows])))
+        if not divided:
+            np.save(self._exact_draws, cube_to_prior(expit(found["logits"][rows])))
         block = np.arange(len(found["weights"]))[used] % 20
         return {
             "moments": summary(natural, found["weights"][used], block),
@@ -155,8 +171,12 @@ class Case:
         stem = f"exact-{self.problem.name}{'-shipped' * self.arguments.shipped}.npy"
         return self.arguments.work / stem
 
-    def bagpipes_exact(self) -> dict:
-        """Some draws of the long importance sampling with Bagpipes' spectra in place of ACIE's."""
+    def bagpipes_exact(self, own: bool) -> dict:
+        """Some draws of the long importance sampling with Bagpipes' spectra in place of ACIE's.
+
+        Arguments:
+            own: With Bagpipes' own likelihood, too.
+        """
         points = np.load(self._exact_draws)[:REWEIGHTED]
         theirs = bagpipes_spectra(self.problem, points, 10000.0)[:, None]
         engine = self._engine(None)
@@ -167,6 +187,10 @@ class Case:
             ours = engine.physics({name: v[:, None] for name, v in values.items()}, excess)
             likelihood = SpectrumLikelihood(observation, self._noise)
             owed = (likelihood(theirs) - likelihood(ours))[:, 0]
+            if own and self.problem.calibrated:
+                new = divided_log_likelihood(self.problem, theirs[:, 0])
+                owed = new - likelihood(ours)[:, 0]
+                owed = owed - owed.mean()
         weights = torch.softmax(owed, 0).numpy()
         return {
             "moments": summary(
@@ -223,7 +247,9 @@ class Case:
             "acie-256": lambda: self.acie_seeds(None, 256, SEEDS),
             "acie-long": lambda: self.acie_seeds(longer, 4 * DRAWS, LONG_SEEDS),
             "exact": self.exact,
-            "bagpipes-exact": self.bagpipes_exact,
+            "divided": lambda: self.exact(divided=True),
+            "bagpipes-spectra": lambda: self.bagpipes_exact(own=False),
+            "bagpipes-exact": lambda: self.bagpipes_exact(own=True),
             "bagpipes-nautilus": self.bagpipes_nautilus,
             "walk-acie": lambda: self.walk("acie"),
             "walk-bagpipes": lambda: self.walk("bagpipes"),

@@ -154,10 +154,20 @@ def cube_to_prior(cube: np.ndarray) -> np.ndarray:
 
 
 def log_posterior(
-    engine: CounterfactualEngine, problem: Problem, prior: SpectralPrior
+    engine: CounterfactualEngine,
+    problem: Problem,
+    prior: SpectralPrior,
+    likelihood: Callable[[Tensor], Tensor] | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """ACIE's likelihood times the causal model's prior over Bagpipes' priors, vectorised."""
-    likelihood = SpectrumLikelihood(problem.observation, engine.noise_model)
+    """ACIE's likelihood times the causal model's prior over Bagpipes' priors, vectorised.
+
+    Arguments:
+        engine: ACIE.
+        problem: The galaxy.
+        prior: That of the causal model.
+        likelihood: Another one of ACIE's spectra, ``(sample, 1, wave)``.
+    """
+    likelihood = likelihood or SpectrumLikelihood(problem.observation, engine.noise_model)
     excess = engine.physics.lsf_excess(problem.observation.redshift, problem.observation.lsf)
 
     @torch.no_grad()

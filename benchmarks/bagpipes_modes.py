@@ -16,10 +16,13 @@ from acie.units import FLUX_SCALE, SOLAR_METALLICITY, SOLAR_OXYGEN
 from bagpipes_bridge import air_to_vacuum_density
 from bagpipes_compare import to_acie
 from bagpipes_fast import load_bagpipes
-from bagpipes_problems import Problem
+from bagpipes_problems import Problem, noise_model
 from bagpipes_sampling import NAMES, fit_instructions
 
-__all__ = ["bagpipes_spectra", "from_acie", "mode_gains"]
+__all__ = ["bagpipes_spectra", "divided_log_likelihood", "from_acie", "mode_gains"]
+
+#: Gauss-Newton steps to the best calibration.
+_STEPS = 5
 
 
 def from_acie(values: Mapping[str, Tensor], engine: CounterfactualEngine) -> np.ndarray:
@@ -77,6 +80,46 @@ def bagpipes_spectra(problem: Problem, points: np.ndarray, resolution: float) ->
         _likelihood(model, point)
         rows.append(model.model_galaxy.spectrum[:, 1] / density)
     return torch.as_tensor(np.stack(rows))
+
+
+def divided_log_likelihood(problem: Problem, spectra: Tensor) -> Tensor:
+    """Log likelihood as Bagpipes has it, its calibration integrated out by Laplace's method.
+
+    Bagpipes divides the model by a Chebyshev polynomial, whose coefficients have Gaussian priors
+    of 3 % around one and zero; ACIE multiplies by one of the same priors. That is the same to
+    first order in the calibration only.
+
+    Arguments:
+        problem: One with calibration.
+        spectra: In ACIE's units, ``(sample, wave)``.
+
+    Returns:
+        Up to a constant, ``(sample,)``.
+    """
+    wave = torch.as_tensor(problem.bagpipes_table()[:, 0])
+    middle, half = (wave[0] + wave[-1]) / 2.0, (wave[-1] - wave[0]) / 2.0
+    basis = torch.as_tensor(chebvander(((wave - middle) / half).numpy(), 3))
+    root = problem.observation.ivar[0].double().sqrt()
+    data = problem.observation.flux[0].double() * root
+    precision = noise_model(True).calibration ** -2
+    prior = precision * torch.eye(4, dtype=torch.float64)
+    products = (basis[:, :, None] * basis[:, None]).flatten(1)
+    centre = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    values = []
+    for some in (spectra * root).split(16):
+        coefficients = centre.expand(len(some), -1)
+        for step in range(_STEPS + 1):
+            polynomial = coefficients @ basis.T
+            model = some / polynomial
+            residual, slope = data - model, model / polynomial
+            information = (slope.square() @ products).unflatten(-1, (4, 4)) + prior
+            away = coefficients - centre
+            if step < _STEPS:
+                gradient = (residual * slope) @ basis + precision * away
+                coefficients = coefficients - torch.linalg.solve(information, gradient)
+        chi2 = residual.square().sum(-1) + precision * away.square().sum(-1)
+        values.append(-0.5 * (chi2 + torch.logdet(information)))
+    return torch.cat(values)
 
 
 def _acie(
