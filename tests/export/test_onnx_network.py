@@ -1,0 +1,162 @@
+"""The network as ONNX files: the same draws, whole folders, a runner without torch, an engine."""
+
+import copy
+import functools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import acie
+import acie.export.build
+from acie.cli import main
+from acie.errors import ChecksumMismatch, ConfigurationError, IncompatibleBundle, ParityError
+from acie.export import ExportedModel, export_model, read_export, with_onnx
+from acie.export.parity import Tolerance, check, compare, eager_draws, simulate
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return acie.load()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _graphs_made_once():
+    """Turning the network into graphs takes longest, and is the same each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("spectral_graph", "latent_graph"):
+            once = functools.cache(getattr(acie.export.build, name))
+            patch.setattr(acie.export.build, name, lambda one, once=once: copy.deepcopy(once(one)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def exported(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("onnx") / "exported"
+    return folder, export_model(engine, folder, galaxies=24)
+
+
+
+def features_of(engine, count, seed=5):
+    sample = simulate(engine, count, seed)
+    return sample.features.float().numpy(), sample.observation.redshift.numpy()
+
+
+def width(engine):
+    estimator = engine.bundle.estimator
+    return estimator.n_spectral + estimator.n_latent
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(1, 1), (160, 1), (3, 5)])
+def test_draws_of_any_shape_are_those_of_torch(engine, exported, samples, batch):
+    features, redshift = features_of(engine, batch)
+    rng = np.random.default_rng(samples)
+    base = rng.standard_normal((samples, batch, width(engine))).astype(np.float32)
+    found = ExportedModel(exported[0]).draws(features, redshift, base)
+    expected = eager_draws(engine.bundle.estimator)(features, redshift, base)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-3)
+
+
+def test_the_manifest_says_what_it_is_made_from_and_how_well(engine, exported):
+    folder, manifest = exported
+    assert json.loads(json.dumps(manifest)) == read_export(folder)
+    assert manifest["source"]["digest"] == engine.bundle.digest
+    assert manifest["parity"]["network"]["tolerance"]["draw"] == Tolerance().draw
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".onnx", ".py"}
+
+
+def test_a_network_that_answers_otherwise_is_refused(engine, tmp_path, monkeypatch):
+    sample = simulate(engine, 4, 3)
+    eager = eager_draws(engine.bundle.estimator)
+
+    def shifted(*inputs):
+        x_s, x_l, log_q = eager(*inputs)
+        return x_s + 0.05, x_l, log_q
+
+    with pytest.raises(ParityError):
+        check(compare(eager, shifted, sample), Tolerance(), "a shifted network")
+    # And then nothing is left behind.
+    monkeypatch.setattr("acie.export.build.Tolerance", lambda: Tolerance(draw=0.0))
+    with pytest.raises(ParityError):
+        export_model(engine, tmp_path / "never", galaxies=4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_run_where_there_is_no_torch(engine, exported):
+    features, redshift = features_of(engine, 1)
+    base = np.random.default_rng(0).standard_normal((4, 1, width(engine))).astype(np.float32)
+    given = json.dumps([features.tolist(), redshift.tolist(), base.tolist()])
+    code = """
+import json, sys
+sys.modules["torch"] = sys.modules["acie"] = None
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from acie_onnx import ExportedModel
+inputs = [np.array(part, np.float32) for part in json.load(sys.stdin)]
+x_s, x_l, log_q = ExportedModel(sys.argv[1]).draws(*inputs)
+json.dump([x_s.tolist(), log_q.tolist()], sys.stdout)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(exported[0])], input=given, text=True,
+                          capture_output=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    x_s, log_q = json.loads(done.stdout)
+    own = eager_draws(engine.bundle.estimator)(features, redshift, base)
+    np.testing.assert_allclose(x_s, own[0], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(log_q, own[2], rtol=2e-3, atol=2e-3)
+
+
+def test_an_engine_with_onnx_runtime_gives_the_same_posterior(engine, exported):
+    observation = simulate(engine, 3, 9).observation
+    other = type(engine)(with_onnx(engine.bundle, exported[0]))
+    for name in ("stellar_mass", "dust_av"):
+        draws = [
+            one.infer(observation, 256, torch.Generator().manual_seed(2)).values[name].log()
+            for one in (engine, other)
+        ]
+        shift = (draws[0].median(0).values - draws[1].median(0).values).abs()
+        # The same noise, but a rounding may flip which draw is chosen.
+        assert bool((shift < 0.35 * draws[0].std(0)).all())
+
+
+def test_changed_and_foreign_exports_are_refused(engine, exported, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for path in exported[0].iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    data = (folder / "spectral.onnx").read_bytes()
+    (folder / "spectral.onnx").write_bytes(data[:-10])
+    with pytest.raises(ChecksumMismatch):
+        read_export(folder)
+    with pytest.raises(ValueError, match="SHA-256"):
+        ExportedModel(folder)
+    (folder / "spectral.onnx").write_bytes(data)
+    manifest = json.loads((folder / "export.json").read_text())
+    manifest["source"]["digest"] = "0" * 64
+    (folder / "export.json").write_text(json.dumps(manifest))
+    with pytest.raises(IncompatibleBundle, match="an export of galaxy-v1"):
+        with_onnx(engine.bundle, folder)
+    with pytest.raises(IncompatibleBundle):
+        read_export(tmp_path)
+
+
+def test_a_folder_with_other_files_is_left_alone(engine, tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    with pytest.raises(ConfigurationError, match="other files"):
+        export_model(engine, tmp_path, galaxies=4)
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+@pytest.mark.parametrize("words", [["--format", "pickle"], ["--quantize", "int3"],
+                                   ["--model", "none"],
+                                   ["--format", "torchserve", "--quantize", "int8"]])  # fmt: skip
+def test_the_command_refuses_what_it_does_not_know(words, tmp_path, capsys):
+    assert main(["export", "--out", str(tmp_path / "x"), *words]) == 2
+    assert words[-2].strip("-") in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
