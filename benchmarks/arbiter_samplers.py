@@ -21,7 +21,6 @@ from acie.inference import AdaptiveImportanceSampler, RefinementConfig
 from acie.inference.student import fit_student_mixture
 from acie.simulation import SPECTRAL_NAMES
 from bagpipes_compare import cube_to_prior, log_posterior, to_acie
-from bagpipes_modes import divided_log_likelihood
 from bagpipes_problems import Problem
 from bagpipes_sampling import NAMES, PRIORS
 from scm_prior import SpectralPrior
@@ -58,20 +57,19 @@ class Density:
     Arguments:
         engine: ACIE.
         problem: The galaxy.
-        divided: With Bagpipes' likelihood of ACIE's spectra.
+        likelihood: Another one of ACIE's spectra, ``(sample, 1, wave)``.
     """
 
     def __init__(
-        self, engine: CounterfactualEngine, problem: Problem, divided: bool = False
+        self,
+        engine: CounterfactualEngine,
+        problem: Problem,
+        likelihood: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._engine, self._redshift = engine, problem.redshift
         # Of far fewer nodes than by default, which changes it by less than 1e-9 where it matters.
         prior = SpectralPrior(engine.scm, halo_nodes=200, size_nodes=20)
-
-        def other(spectra: Tensor) -> Tensor:
-            return divided_log_likelihood(problem, spectra[:, 0])[:, None]
-
-        self.of_parameters = log_posterior(engine, problem, prior, other if divided else None)
+        self.of_parameters = log_posterior(engine, problem, prior, likelihood)
 
     def __call__(self, y: np.ndarray) -> np.ndarray:
         """Log density per unit of the logits ``(sample, 9)``, ``(sample,)``; never NaN."""

@@ -16,6 +16,9 @@ once more with much more work:
     bagpipes-exact     the same with Bagpipes' likelihood too, which divides by a calibration:
                        Bagpipes' posterior without nautilus
     divided    as ``exact``, of ACIE's spectra with Bagpipes' likelihood
+    acie-256   what ACIE answers without being told how much to spend
+    inflated   as ``exact``, with the errors inflated as that answer does where residuals are
+               correlated
     bagpipes-nautilus  what ``bagpipes_fit.py`` compares with
 
 The first two give the mean over seeds of means and standard deviations, and their scatter from
@@ -62,8 +65,8 @@ from bagpipes_problems import GALAXIES, REAL, Problem, noise_model, problem
 from bagpipes_sampling import fit_bagpipes
 from scm_prior import SpectralPrior
 
-STAGES = ("acie", "acie-long", "exact", "walk-acie", "walk-bagpipes", "nautilus-300",
-          "nautilus-2000", "divided", "bagpipes-spectra", "bagpipes-exact",
+STAGES = ("acie", "acie-256", "acie-long", "exact", "walk-acie", "walk-bagpipes", "nautilus-300",
+          "divided", "inflated", "bagpipes-spectra", "bagpipes-exact",
           "bagpipes-nautilus")  # fmt: skip
 #: Seeds of ACIE's run, and of the one that is twenty times as long.
 SEEDS, LONG_SEEDS, FACTOR = 10, 2, 20
@@ -147,17 +150,30 @@ class Case:
         np.save(self.arguments.work / f"walk-{source}-{self.problem.name}.npy", walk.chain)
         return walk.summary(self.density)
 
-    def exact(self, divided: bool = False) -> dict:
+    def _likelihood(self, kind: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Another likelihood than ACIE's own: ``divided`` or ``inflated``."""
+        if kind == "divided":
+            return lambda spectra: divided_log_likelihood(self.problem, spectra[:, 0])[:, None]
+        if kind != "inflated":
+            return None
+        engine, observation = self._engine(None), self.problem.observation
+        best = engine.infer(observation, 256, torch.Generator().manual_seed(1)).spectra
+        likelihood = SpectrumLikelihood(observation, self._noise)
+        best = best[likelihood(best)[:, 0].argmax()][None]
+        binned, single = likelihood.misfit(best)
+        return SpectrumLikelihood(observation, self._noise, (binned / single)[0])
+
+    def exact(self, kind: str = "exact") -> dict:
         """Long importance sampling with exact likelihoods."""
         points, _ = self.acie(LONG, DRAWS, self.arguments.seed)
-        density = Density(self._engine(None), self.problem, divided) if divided else self.density
-        config = FEWER if divided else IMPORTANCE
-        found = importance(density, logits_of(points), 3, config)
+        other = self._likelihood(kind)
+        density = Density(self._engine(None), self.problem, other) if other else self.density
+        found = importance(density, logits_of(points), 3, FEWER if other else IMPORTANCE)
         used = found["weights"] > 0.0
         natural = self.density.natural(found["logits"][used])
         rng = np.random.default_rng(0)
         rows = rng.choice(len(found["weights"]), DRAWS, p=found["weights"])
-        if not divided:
+        if not other:
             np.save(self._exact_draws, cube_to_prior(expit(found["logits"][rows])))
         block = np.arange(len(found["weights"]))[used] % 20
         return {
@@ -247,7 +263,8 @@ class Case:
             "acie-256": lambda: self.acie_seeds(None, 256, SEEDS),
             "acie-long": lambda: self.acie_seeds(longer, 4 * DRAWS, LONG_SEEDS),
             "exact": self.exact,
-            "divided": lambda: self.exact(divided=True),
+            "divided": lambda: self.exact("divided"),
+            "inflated": lambda: self.exact("inflated"),
             "bagpipes-spectra": lambda: self.bagpipes_exact(own=False),
             "bagpipes-exact": lambda: self.bagpipes_exact(own=True),
             "bagpipes-nautilus": self.bagpipes_nautilus,
@@ -283,7 +300,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bagpipes_arbiter.json"))
     parser.add_argument("--galaxy", nargs="+", choices=GALAXIES,
                         default=["mock-massive", "star-forming"])  # fmt: skip
-    stages = (*STAGES, "acie-256", "nautilus-1000")
+    stages = (*STAGES, "nautilus-1000", "nautilus-2000")
     parser.add_argument("--stage", nargs="+", choices=stages, default=STAGES)
     parser.add_argument("--steps", type=int, default=1000, help="of the walkers")
     parser.add_argument("--shipped", action="store_true",
