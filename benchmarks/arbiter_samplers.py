@@ -3,8 +3,7 @@
 The density is what ``bagpipes_fit.py --control`` gives to nautilus: ACIE's likelihood times the
 causal model's prior, over the unit cube of Bagpipes' priors. Importance sampling moves in the
 logits of the cube, which have no walls; walkers in the unconstrained variables of the causal
-model, where the ridge of mass, age and metallicity is straighter: in the logits it bends within a
-fraction of its length, and walkers did not get along it in 2000 steps.
+model.
 """
 
 from collections.abc import Callable
@@ -255,9 +254,11 @@ def ensemble(
     generator = torch.Generator().manual_seed(seed)
 
     def propose(y: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-        new = law.sample_and_log_prob(len(y), generator)
-        old = law.log_prob(torch.as_tensor(y)[:, None])
-        return new[0][:, 0].numpy(), (old - new[1])[:, 0].numpy()
+        new, density = law.sample_and_log_prob(len(y), generator)
+        old = law.log_prob(torch.as_tensor(y)[:, None])[:, 0]
+        # They come component by component, and every walker must get all of them.
+        order = torch.randperm(len(y), generator=generator)
+        return new[order, 0].numpy(), (old - density[order, 0]).numpy()
 
     moves = (*((move, 0.5 * share) for move, share in _MOVES), (emcee.moves.MHMove(propose), 0.5))
     sampler = _sampler(density, len(start), moves)
