@@ -1,8 +1,8 @@
 """Which sampler is right about ACIE's own posterior density? A third one decides.
 
 ``bagpipes_fit.py`` compares ACIE's importance sampling and nautilus. Where they differ about one
-density, this asks an ensemble of walkers, which shares nothing with either, and each of the two
-once more with much more work:
+density, this asks an ensemble of walkers, which weights nothing, and each of the two once more
+with much more work:
 
     acie       the 12,000 likelihoods of ``bagpipes_fit.py``, several seeds
     acie-long  the same with twenty times as many
