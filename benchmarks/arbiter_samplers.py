@@ -1,8 +1,9 @@
 """Three samplers of one density: importance sampling, an ensemble of walkers, nested sampling.
 
 The density is what ``bagpipes_fit.py --control`` gives to nautilus: ACIE's likelihood times the
-causal model's prior, over the unit cube of Bagpipes' priors. Walkers and importance sampling move
-in the logits of the cube, which have no walls.
+causal model's prior, over the unit cube of Bagpipes' priors. Importance sampling moves in the
+logits of the cube, which have no walls; walkers in the unconstrained variables of the causal
+model.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from torch import Tensor
 from acie.engine import CounterfactualEngine
 from acie.inference import AdaptiveImportanceSampler, RefinementConfig
 from acie.inference.student import fit_student_mixture
-from acie.simulation import SPECTRAL_NAMES
+from acie.refinement.density import CAUSES
+from acie.simulation import SPECTRAL_NAMES, SpectrumLikelihood
 from bagpipes_compare import cube_to_prior, log_posterior, to_acie
 from bagpipes_problems import Problem
 from bagpipes_sampling import NAMES, PRIORS
@@ -29,6 +31,7 @@ __all__ = [
     "FEWER",
     "IMPORTANCE",
     "Density",
+    "ModelDensity",
     "Walk",
     "ensemble",
     "importance",
@@ -84,9 +87,7 @@ class Density:
     def natural_of(self, samples: np.ndarray) -> np.ndarray:
         """The same of Bagpipes' parameters, ``(sample, 9)``."""
         values, _ = to_acie(samples, self._redshift, self._engine.physics)
-        scm = self._engine.scm
-        columns = [scm.variables[name].forward(values[name].double()) for name in SPECTRAL_NAMES]
-        return torch.stack(columns, -1).numpy()
+        return _natural(self._engine, values)
 
 
 def logits_of(samples: np.ndarray) -> np.ndarray:
@@ -136,11 +137,67 @@ def _moments(sums: np.ndarray) -> np.ndarray:
     return np.stack([mean, np.sqrt(np.maximum(sums[2] / sums[0] - mean**2, 0.0))])
 
 
+class ModelDensity:
+    """The same density per unit of the causal model's unconstrained variables.
+
+    Bagpipes' limits are left out; the posterior is far from them.
+
+    Arguments:
+        engine: ACIE.
+        problem: The galaxy.
+    """
+
+    def __init__(self, engine: CounterfactualEngine, problem: Problem) -> None:
+        self._engine, self._redshift = engine, problem.redshift
+        self._prior = SpectralPrior(engine.scm, halo_nodes=200, size_nodes=20)
+        self._likelihood = SpectrumLikelihood(problem.observation, engine.noise_model)
+        self._excess = engine.physics.lsf_excess(
+            problem.observation.redshift, problem.observation.lsf
+        )
+
+    def _values(self, x: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
+        redshift = torch.full((len(x),), self._redshift, dtype=torch.float64)
+        return self._engine.scm.from_unconstrained(
+            torch.as_tensor(x), SPECTRAL_NAMES, {"redshift": redshift}
+        )
+
+    @torch.no_grad()
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Log density of ``(sample, 9)``, ``(sample,)``; never NaN."""
+        values, log_det = self._values(x)
+        prior = self._prior.log_prob({n: values[n] for n in ("redshift", *SPECTRAL_NAMES)})
+        spectra = self._engine.physics(
+            {name: values[name][:, None] for name in CAUSES}, self._excess
+        )
+        likelihood = torch.cat([self._likelihood(part)[:, 0] for part in spectra.split(16)])
+        value = (prior - log_det + likelihood).numpy()
+        return np.where(np.isfinite(value), value, -1e99)
+
+    def natural(self, x: np.ndarray) -> np.ndarray:
+        """The spectral variables on their natural scales, ``(sample, 9)``."""
+        return _natural(self._engine, self._values(x)[0])
+
+    def coordinates(self, samples: np.ndarray) -> np.ndarray:
+        """Of Bagpipes' parameters, ``(sample, 9)``."""
+        values, _ = to_acie(samples, self._redshift, self._engine.physics)
+        # Asked for, though no bound of the spectral variables needs them.
+        others = {"halo_mass": 1e12, "size": 4.0, "quenched": 0.0}
+        like = values["stellar_mass"]
+        values.update({name: torch.full_like(like, value) for name, value in others.items()})
+        return self._engine.scm.to_unconstrained(values, SPECTRAL_NAMES)[0].numpy()
+
+
+def _natural(engine: CounterfactualEngine, values: dict[str, Tensor]) -> np.ndarray:
+    variables = engine.scm.variables
+    columns = [variables[name].forward(values[name].double()) for name in SPECTRAL_NAMES]
+    return torch.stack(columns, -1).numpy()
+
+
 class Walk:
     """The end of an ensemble's walk.
 
     Arguments:
-        chain: Logits, ``(step, walker, 9)``, without the first part.
+        chain: Coordinates, ``(step, walker, 9)``, without the first part.
         log_density: ``(step, walker)``.
         accepted: Share of the moves that were accepted.
     """
@@ -148,7 +205,7 @@ class Walk:
     def __init__(self, chain: np.ndarray, log_density: np.ndarray, accepted: float) -> None:
         self.chain, self.log_density, self.accepted = chain, log_density, accepted
 
-    def summary(self, density: Density) -> dict[str, object]:
+    def summary(self, density: ModelDensity) -> dict[str, object]:
         """Moments with errors from groups of walkers, autocorrelation times, and R-hat.
 
         Autocorrelation is that around each walker's own mean, so walkers that stay apart do not
@@ -171,7 +228,9 @@ class Walk:
         }
 
 
-def ensemble(density: Density, start: np.ndarray, steps: int, burn: int, seed: int) -> Walk:
+def ensemble(
+    density: ModelDensity, start: np.ndarray, steps: int, burn: int, seed: int
+) -> Walk:
     """Walk an ensemble: stretches, differences and snooker moves, then independent ones too.
 
     Half of the moves that are kept are proposals from Student laws that were fitted to the second
@@ -183,7 +242,7 @@ def ensemble(density: Density, start: np.ndarray, steps: int, burn: int, seed: i
 
     Arguments:
         density: What is sampled.
-        start: Logits of the walkers, ``(walker, 9)``.
+        start: First places of the walkers, ``(walker, 9)``.
         steps: How many are kept.
         burn: How many before them are not.
         seed: Of the walk.
@@ -195,9 +254,11 @@ def ensemble(density: Density, start: np.ndarray, steps: int, burn: int, seed: i
     generator = torch.Generator().manual_seed(seed)
 
     def propose(y: np.ndarray, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-        new = law.sample_and_log_prob(len(y), generator)
-        old = law.log_prob(torch.as_tensor(y)[:, None])
-        return new[0][:, 0].numpy(), (old - new[1])[:, 0].numpy()
+        new, density = law.sample_and_log_prob(len(y), generator)
+        old = law.log_prob(torch.as_tensor(y)[:, None])[:, 0]
+        # They come component by component, and every walker must get all of them.
+        order = torch.randperm(len(y), generator=generator)
+        return new[order, 0].numpy(), (old - density[order, 0]).numpy()
 
     moves = (*((move, 0.5 * share) for move, share in _MOVES), (emcee.moves.MHMove(propose), 0.5))
     sampler = _sampler(density, len(start), moves)
@@ -207,7 +268,7 @@ def ensemble(density: Density, start: np.ndarray, steps: int, burn: int, seed: i
     )
 
 
-def _sampler(density: Density, walkers: int, moves: tuple) -> emcee.EnsembleSampler:
+def _sampler(density: ModelDensity, walkers: int, moves: tuple) -> emcee.EnsembleSampler:
     return emcee.EnsembleSampler(walkers, len(NAMES), density, vectorize=True, moves=list(moves))
 
 

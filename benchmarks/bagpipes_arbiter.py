@@ -1,8 +1,8 @@
 """Which sampler is right about ACIE's own posterior density? A third one decides.
 
 ``bagpipes_fit.py`` compares ACIE's importance sampling and nautilus. Where they differ about one
-density, this asks an ensemble of walkers, which shares nothing with either, and each of the two
-once more with much more work:
+density, this asks an ensemble of walkers, which weights nothing, and each of the two once more
+with much more work:
 
     acie       the 12,000 likelihoods of ``bagpipes_fit.py``, several seeds
     acie-long  the same with twenty times as many
@@ -51,6 +51,7 @@ from arbiter_samplers import (
     FEWER,
     IMPORTANCE,
     Density,
+    ModelDensity,
     ensemble,
     importance,
     logits_of,
@@ -130,25 +131,26 @@ class Case:
         }
 
     def starts(self, source: str) -> np.ndarray:
-        """Logits of the walkers' first places."""
+        """Bagpipes' parameters of the walkers' first places."""
         rng = np.random.default_rng(5)
         if source == "acie":
             points, _ = self.acie(LONG, DRAWS, self.arguments.seed)
             points = np.unique(points, axis=0)
-            return rng.permutation(logits_of(points))[:WALKERS]
+            return rng.permutation(points)[:WALKERS]
         found = self._fit()
         weights = np.exp(found["log_weights"] - found["log_weights"].max())
         rows = rng.choice(len(weights), WALKERS, replace=False, p=weights / weights.sum())
-        return logits_of(found["samples"][rows])
+        return found["samples"][rows]
 
     def walk(self, source: str) -> dict:
         """The ensemble from one start."""
-        start = self.starts(source)
+        density = ModelDensity(self._engine(None), self.problem)
+        start = density.coordinates(self.starts(source))
         seed = {"acie": 1, "bagpipes": 2}[source]
         steps = self.arguments.steps
-        walk = ensemble(self.density, start, steps, steps // 2, seed)
+        walk = ensemble(density, start, steps, steps // 2, seed)
         np.save(self.arguments.work / f"walk-{source}-{self.problem.name}.npy", walk.chain)
-        return walk.summary(self.density)
+        return walk.summary(density)
 
     def _likelihood(self, kind: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """Another likelihood than ACIE's own: ``divided`` or ``inflated``."""
