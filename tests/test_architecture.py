@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "acie"
 #: Leaves that everything may import.
 FOUNDATIONS = {
     "errors", "units", "device", "seeds", "threads", "variables", "quantiles", "distinct",
-    "allocator",
+    "allocator", "folders", "tensor_files",
 }  # fmt: skip
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars
@@ -31,6 +31,8 @@ LAYERS = {
     "threads": set(),
     "distinct": set(),
     "allocator": set(),
+    "folders": set(),
+    "tensor_files": set(),
     "variables": set(),
     "quantiles": set(),
     "observation": set(),

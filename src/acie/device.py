@@ -32,19 +32,23 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
         return torch.device("cpu")
     try:
         chosen = torch.device(device)
-        if chosen.type not in _KINDS:
-            raise NotImplementedError("a kind of device that ACIE does not use")
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # torch goes on to list all that it knows.
         reason = str(error).splitlines()[0].split(". ")[0].split(" device type at ")[0]
-        raise ConfigurationError(
-            "device",
-            expected="auto, cpu, mps, cuda or cuda:N, present on this machine",
-            found=str(device),
-            remedy=f"Use device='auto' ({reason}).",
-        ) from None
+        raise _unusable(device, reason) from None
+    if chosen.type not in _KINDS:
+        raise _unusable(device, "ACIE does not use this kind of device")
     return chosen
+
+
+def _unusable(device: str | torch.device, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        "device",
+        expected="auto, cpu, mps, cuda or cuda:N, present on this machine",
+        found=str(device),
+        remedy=f"Use device='auto' ({reason}).",
+    )
 
 
 def full_precision(like: torch.Tensor) -> contextlib.AbstractContextManager:

@@ -135,7 +135,9 @@ def read_manifest(folder: Path, files: Iterable[str], kind: str = "galaxy") -> d
     return manifest
 
 
-def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+def verify_files(
+    folder: Path, manifest: Mapping[str, Any], remedy: str = "fetch the bundle again"
+) -> None:
     """Compare every file with its digest.
 
     Raises:
@@ -149,7 +151,7 @@ def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
                 f"{folder.name}/{file}",
                 expected=f"SHA-256 {digest[:12]}...",
                 found=found[:12],
-                remedy="The file is truncated or was changed; fetch the bundle again.",
+                remedy=f"The file is truncated or was changed; {remedy}.",
             )
 
 

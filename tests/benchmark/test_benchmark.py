@@ -9,12 +9,13 @@ from safetensors.torch import load_file
 
 import acie
 from acie.benchmark import BenchmarkConfig, compare, run_benchmark
-from acie.benchmark.dataset import BenchmarkSet, cache_folder, size_of
+from acie.benchmark.dataset import BenchmarkSet, size_of
 from acie.benchmark.machine import measure_machine
 from acie.benchmark.timing import measure
 from acie.benchmark.work import count_work
 from acie.cli import main
 from acie.errors import ConfigurationError
+from acie.folders import cache_folder
 from acie.threads import spread
 
 

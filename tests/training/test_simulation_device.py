@@ -11,7 +11,8 @@ from acie.errors import DataError
 from acie.physics import StellarPopulationModel
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator, SurveyConfig, build_galaxy_scm
 from acie.simulation.noise import SpectrumLikelihood
-from acie.training.data import TrainingPool, read_tensors
+from acie.tensor_files import read_tensors
+from acie.training.data import TrainingPool
 
 NAMES = (*SPECTRAL_NAMES, *LATENT_NAMES)
 #: Sharper than the templates in part: the harder case for the pixels.

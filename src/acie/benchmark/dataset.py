@@ -1,36 +1,24 @@
 """Sets of simulated observations that are made once and kept."""
 
-__all__ = ["BenchmarkSet", "cache_folder", "size_of"]
+__all__ = ["BenchmarkSet", "size_of"]
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from acie.engine import CounterfactualEngine
 from acie.errors import ConfigurationError
 from acie.observation import Observation
 from acie.seeds import SeedStream
 from acie.simulation import Simulator
+from acie.tensor_files import find_tensors, write_tensors
 
 #: Galaxies of a shard, 72 MB.
 _SHARD = 1000
 _NAMED = {"10k": 10_000, "20k": 20_000}
 _COLUMNS = ("flux", "ivar", "lsf", "redshift")
-
-
-def cache_folder() -> Path:
-    """Where sets are kept: ``ACIE_CACHE_DIR``, or the user's cache folder."""
-    own = os.environ.get("ACIE_CACHE_DIR")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acie"
 
 
 def size_of(dataset: str) -> int:
@@ -82,7 +70,7 @@ class BenchmarkSet:
             progress: Called with the galaxies that are there.
         """
         for number in range(self._shards):
-            if self._read(number) is None:
+            if find_tensors(self._path(number)) is None:
                 self._simulate(number)
             progress(min(self.count, (number + 1) * _SHARD))
         return self
@@ -91,7 +79,7 @@ class BenchmarkSet:
         """All galaxies in batches of at most ``size``, one shard in memory at a time."""
         left = self.count
         for number in range(self._shards):
-            table = self._read(number)
+            table = find_tensors(self._path(number))
             if table is None:
                 raise ConfigurationError(
                     str(self._path(number)), expected="a shard of the set", found="none",
@@ -110,13 +98,6 @@ class BenchmarkSet:
     def _path(self, number: int) -> Path:
         return self.folder / "benchmark" / self.key / f"{number:05d}.safetensors"
 
-    def _read(self, number: int) -> dict[str, Tensor] | None:
-        try:
-            return load_file(self._path(number))
-        except (FileNotFoundError, SafetensorError):
-            # A torn shard is made again.
-            return None
-
     def _simulate(self, number: int) -> None:
         path = self._path(number)
         try:
@@ -129,6 +110,4 @@ class BenchmarkSet:
         simulator = Simulator(self.engine.scm, self.engine.physics, self.engine.noise_model)
         generator = SeedStream(self.seed).generator(f"benchmark-{number}")
         drawn = simulator.draw(_SHARD, generator).observation
-        partial = path.with_suffix(f".{os.getpid()}")
-        save_file({name: getattr(drawn, name).float() for name in _COLUMNS}, partial)
-        partial.replace(path)
+        write_tensors({name: getattr(drawn, name).float() for name in _COLUMNS}, path)

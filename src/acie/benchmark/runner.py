@@ -13,7 +13,7 @@ import torch
 
 import acie
 from acie.benchmark.config import BenchmarkConfig
-from acie.benchmark.dataset import BenchmarkSet, cache_folder, size_of
+from acie.benchmark.dataset import BenchmarkSet, size_of
 from acie.benchmark.machine import Machine, measure_machine
 from acie.benchmark.stages import Stage, stages_of
 from acie.benchmark.timing import measure
@@ -21,6 +21,7 @@ from acie.benchmark.work import count_work
 from acie.device import pick_device
 from acie.engine import CounterfactualEngine
 from acie.errors import ConfigurationError
+from acie.folders import cache_folder
 from acie.manifest import bundle_kind
 
 #: Raised when the meaning of the numbers changes.
@@ -37,7 +38,7 @@ def run_benchmark(
 
     Arguments:
         config: Settings.
-        folder: Where sets of observations are kept; :func:`cache_folder` when left out.
+        folder: Where sets of observations are kept; the cache when left out.
         progress: Called with what is done now, and the share of it that is done.
 
     Returns:

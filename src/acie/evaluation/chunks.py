@@ -9,13 +9,10 @@ __all__ = ["measure", "measurement_key"]
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import acie
@@ -25,6 +22,7 @@ from acie.evaluation.draws import measure_chunk
 from acie.evaluation.population import Population
 from acie.evaluation.questions import make_questions
 from acie.seeds import SeedStream
+from acie.tensor_files import find_tensors, write_tensors
 
 #: What turns chunks into a report, and so does not change what is in them.
 _LATER = (
@@ -70,11 +68,11 @@ def measure(
     parts = []
     for start, size in _pieces(config):
         path = None if store is None else store / f"{start:07d}-{size}.safetensors"
-        found = None if path is None else _stored(path)
+        found = None if path is None else find_tensors(path)
         if found is None:
             found = measure_chunk(engine, population, questions, config, start, size)
             if path is not None:
-                _store(found, path)
+                write_tensors(found, path)
         parts.append(found)
         progress(start + size)
     return {name: _join(name, [part[name] for part in parts]) for name in parts[0]}
@@ -88,20 +86,6 @@ def _pieces(config: EvaluationConfig) -> Iterator[tuple[int, int]]:
 def _join(name: str, parts: list[Tensor]) -> Tensor:
     """Galaxies are the second axis of draws and of answers, the first of everything else."""
     return torch.cat(parts, 1 if name == "draws" or name.startswith("answer/") else 0)
-
-
-def _store(found: dict[str, Tensor], path: Path) -> None:
-    # A reader never sees half a file: the name appears when everything is written.
-    partial = path.with_suffix(f".{os.getpid()}")
-    save_file({name: value.contiguous() for name, value in found.items()}, partial)
-    partial.replace(path)
-
-
-def _stored(path: Path) -> dict[str, Tensor] | None:
-    try:
-        return load_file(path)
-    except (FileNotFoundError, SafetensorError):
-        return None
 
 
 def _code() -> str:

@@ -2,7 +2,6 @@
 
 __all__ = ["export_model", "find_export", "load_engine"]
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from acie.export.quantise import with_layers
 from acie.export.runner import ExportedModel
 from acie.export.runtime import with_onnx
 from acie.export.stages import latent_graph, spectral_graph
+from acie.folders import cache_folder
 from acie.manifest import find_bundle
 from acie.observation import Observation
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES
@@ -125,5 +125,4 @@ def find_export(bundle_folder: Path, bundle: ModelBundle) -> Path:
     beside = bundle_folder / "onnx"
     if (beside / "export.json").is_file():
         return beside
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "acie" / "onnx" / f"{bundle.name}-{bundle.digest[:16]}-{acie.__version__}"
+    return cache_folder() / "onnx" / f"{bundle.name}-{bundle.digest[:16]}-{acie.__version__}"

@@ -22,8 +22,8 @@ from typing import Any
 
 import onnx
 
-from acie.errors import ChecksumMismatch, ConfigurationError, IncompatibleBundle
-from acie.manifest import sha256
+from acie.errors import ConfigurationError, IncompatibleBundle
+from acie.manifest import sha256, verify_files
 
 #: Raised when the layout of the folder changes incompatibly.
 FORMAT = 1
@@ -115,16 +115,7 @@ def read_export(folder: str | Path) -> dict[str, Any]:
             found=str(error) or type(error).__name__,
             remedy="Make one: acie export --model NAME --out DIR.",
         ) from None
-    for name, digest in digests.items():
-        path = folder / name
-        found = sha256(path) if path.is_file() else "no such file"
-        if found != digest:
-            raise ChecksumMismatch(
-                str(path),
-                expected=f"SHA-256 {digest[:12]}...",
-                found=found[:12],
-                remedy="The file is truncated or was changed; export the model again.",
-            )
+    verify_files(folder, {"files": digests}, "export the model again")
     return manifest
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acie.errors import ConfigurationError
+from acie.folders import cache_folder
 
 #: Without any address: a file in the folder where the command runs, with the artifacts beside it.
 EMBEDDED = "sqlite:///acie-runs/mlflow.db"
@@ -18,7 +19,7 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "acie" / "models"
+    return cache_folder() / "models"
 
 
 @dataclass(frozen=True)

@@ -1,54 +1,28 @@
 """Simulated training features, made shard by shard and kept, so that a killed run goes on."""
 
-__all__ = ["TrainingPool", "encoder_from_population", "read_tensors", "write_tensors"]
+__all__ = ["TrainingPool", "encoder_from_population"]
 
 import math
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from acie.errors import CausalError, DataError
+from acie.errors import CausalError
 from acie.inference.encoder import SpectrumEncoder
 from acie.physics.kinematics import broaden_and_shift
 from acie.physics.templates import REST_STEP, REST_WAVELENGTH
 from acie.seeds import SeedStream
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator
+from acie.tensor_files import read_tensors, write_tensors
 from acie.training.processes import Processes
 
 #: Resolution at which the components of the encoder are computed, km/s.
 _RESOLUTION = 65.0
 #: Galaxies drawn at a time.
 _DRAWN = 500
-
-
-def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write a safetensors file aside and rename it: a kill leaves a whole file or none."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
-    partial.replace(path)
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file.
-
-    Raises:
-        DataError: The file is not whole.
-    """
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise DataError(
-            str(path),
-            expected="a whole safetensors file of this run",
-            found=str(error).splitlines()[0],
-            remedy="Delete it and start again: it will be made anew.",
-        ) from None
 
 
 @torch.no_grad()

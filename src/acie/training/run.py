@@ -17,13 +17,9 @@ from acie.inference import NeuralPosteriorEstimator
 from acie.inference.encoder import SpectrumEncoder
 from acie.physics import StellarPopulationModel, TemplateSet
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator, build_galaxy_scm
+from acie.tensor_files import read_tensors, write_tensors
 from acie.training.config import TrainConfig
-from acie.training.data import (
-    TrainingPool,
-    encoder_from_population,
-    read_tensors,
-    write_tensors,
-)
+from acie.training.data import TrainingPool, encoder_from_population
 from acie.training.devices import DevicePlan
 from acie.training.processes import Processes
 
