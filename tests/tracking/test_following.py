@@ -6,18 +6,14 @@ import json
 import logging
 import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 
 import httpx
-import numpy as np
 import pytest
-from conftest import evaluation_of, variant
+from bundles import evaluation_of, variant
+from processes import Served, question
 
-import acie
 from acie.cli import main
 from acie.errors import PromotionRefused
 from acie.serving.following import AliasFollower
@@ -26,40 +22,14 @@ from acie.serving.service import InferenceService
 from acie.serving.settings import InferenceSettings, MlflowSettings
 from acie.tracking import promote, resolve, rollback
 
-MAIN = "import sys; from acie.cli import main; sys.exit(main())"
 
-
-class Served:
-    """``acie serve`` as a process on a free port."""
+class Following(Served):
+    """``acie serve`` with the registry of these tests, and its metrics."""
 
     def __init__(self, folder, *flags, **environment):
-        self.log = folder / "serve.log"
-        own = {k: v for k, v in os.environ.items() if k != "ACIE_MLFLOW__OFFLINE"}
-        own |= {"ACIE_DATABASE__URL": f"sqlite+aiosqlite:///{folder}/acie.db"} | environment
-        with self.log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", MAIN, "serve", "--port", "0", "--grpc-port", "0", *flags],
-                stdout=stream, stderr=stream, env=own, cwd=folder,
-            )  # fmt: skip
-        self.url = ""
-
-    @property
-    def text(self):
-        return self.log.read_text("utf-8", "replace")
-
-    def wait(self, seconds=240.0):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = re.search(r'"url":"(http://[^"]+)"', self.text)
-            if found:
-                with contextlib.suppress(httpx.TransportError):
-                    if httpx.get(f"{found[1]}/health/ready").status_code == 200:
-                        self.url = found[1]
-                        return self
-            if self.process.poll() is not None:
-                raise RuntimeError(self.text[-3000:])
-            time.sleep(0.1)
-        raise TimeoutError(self.text[-3000:])
+        own = {k: v for k, v in os.environ.items() if k.startswith("ACIE_MLFLOW__")}
+        own.pop("ACIE_MLFLOW__OFFLINE", None)
+        super().__init__(folder, *flags, **own | environment)
 
     def metric(self, name):
         found = re.search(rf"^{re.escape(name)} (\S+)$", httpx.get(f"{self.url}/metrics").text,
@@ -80,24 +50,11 @@ def served(server, tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(*flags, **environment):
-            one = Served(tmp_path, *flags, **environment)
+            one = Following(tmp_path, *flags, **environment)
             stack.callback(lambda: (one.process.kill(), one.process.wait()))
             return one
 
         yield start
-
-
-def question():
-    from importlib import resources
-
-    with resources.as_file(resources.files("acie") / "examples" / "example.fits") as path:
-        one = acie.io.read(path)
-    arrays = {
-        name: [v if np.isfinite(v) else None for v in getattr(one, name).flatten().tolist()]
-        for name in ("flux", "ivar", "lsf")
-    }
-    return {"observation": {**arrays, "redshift": float(one.redshift)}, "samples": 4,
-            "intervention": "stellar_mass*=1.5"}  # fmt: skip
 
 
 class Callers:
@@ -105,7 +62,7 @@ class Callers:
 
     def __init__(self, url, number=2):
         self.seen, self.failed, self._stop = [], [], threading.Event()
-        self._url, self._body = url, question()
+        self._url, self._body = url, question(samples=4)
         self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(number)]
 
     def _ask(self, which):
@@ -148,7 +105,7 @@ def test_from_a_bundle_to_production_and_back(registry, server, served, name, re
         promote(registry, name, "1", "production")
     promote(registry, name, "1", "production", evaluation_of(first, report, tmp_path / "1.json"))
     model, patience = f"models:/{name}@production", {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
-    one = served("--model", model, ACIE_MLFLOW__POLL_S="0.5", **patience).wait()
+    one = served("--model", model, ACIE_MLFLOW__POLL_S="0.5", **patience).wait(240.0)
     with Callers(one.url) as callers:
         callers.until("1")
         registry.register(second, name, evaluation_of(second, report, tmp_path / "2.json"))
@@ -156,7 +113,7 @@ def test_from_a_bundle_to_production_and_back(registry, server, served, name, re
         promote(registry, name, "2", "production")
         callers.until("2")
         # Who asks for the predecessor by its version still gets it.
-        pinned = question() | {"model_version": "1"}
+        pinned = question(samples=4) | {"model_version": "1"}
         again = httpx.post(f"{one.url}/api/v2/inference", json=pinned, timeout=60).json()
         assert again["model"]["version"] == "1"
         # A bundle that was changed in the store does not come in.
@@ -181,8 +138,7 @@ def test_from_a_bundle_to_production_and_back(registry, server, served, name, re
     assert one.metric("acie_registry_behind") == 0.0
     swaps = [json.loads(line) for line in one.text.splitlines() if "model swapped" in line]
     assert len(swaps) == 2
-    one.process.send_signal(signal.SIGTERM)
-    assert one.process.wait(180) == 0
+    assert one.stop(seconds=180.0) == 0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from conftest import evaluation_of, variant
+from bundles import evaluation_of, variant
 
 import acie
 from acie.cli import main
