@@ -13,14 +13,18 @@ install: .venv/installed  ## make .venv and install
 	$(BIN)/pip install -q -c constraints.txt -e 'clients/python[grpc]'
 	touch $@
 
-servers:  ## PostgreSQL, Redis, nginx and Java for the tests, where they are missing and this user may
-	@if [ -x /usr/sbin/nginx ] && command -v redis-server >/dev/null && command -v java >/dev/null && \
-	    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then :; \
+# The servers and tools that the tests start. Where one is missing and this user may, Debian has it.
+SERVERS = nginx:nginx redis-server:redis-server java:openjdk-17-jre-headless pg_ctlcluster:postgresql \
+    prometheus:prometheus amtool:prometheus-alertmanager chromium:chromium kubectl:kubernetes-client
+
+servers:  ## servers and tools of the tests, where they are missing and this user may
+	@missing=; for pair in $(SERVERS); do \
+	    command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    export DEBIAN_FRONTEND=noninteractive; apt-get -q update && \
-	    apt-get -q install -y --no-install-recommends \
-	        postgresql redis-server nginx openjdk-17-jre-headless || true; \
-	else echo "PostgreSQL, Redis, nginx or Java is missing: their tests are skipped"; fi
+	    export DEBIAN_FRONTEND=noninteractive; apt-get -q update; \
+	    apt-get -q install -y --no-install-recommends $$missing || true; \
+	else echo "missing, their tests are skipped:$$missing"; fi
 
 test: install servers  ## set up and run every test
 	$(BIN)/python -m pytest
