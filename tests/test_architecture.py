@@ -69,11 +69,11 @@ LAYERS = {
     },
     "questions": {"physics", "results", "scm", "simulation"},
     "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
-    "benchmark": {
-        "acie", "engine", "manifest", "observation", "physics", "simulation",
-    },
     "export": {
         "acie", "bundle", "engine", "inference", "manifest", "observation", "simulation",
+    },
+    "benchmark": {
+        "acie", "engine", "export", "manifest", "observation", "physics", "simulation",
     },
     "training": {"bundle", "inference", "physics", "simulation"},
     "tracking": {"acie", "bundle", "manifest", "tabular"},

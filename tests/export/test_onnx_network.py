@@ -1,6 +1,7 @@
 """The network as ONNX files: the same draws, whole folders, a runner without torch, an engine."""
 
 import copy
+import dataclasses
 import functools
 import json
 import subprocess
@@ -12,6 +13,7 @@ import torch
 
 import acie
 import acie.export.build
+from acie.benchmark import BenchmarkConfig, run_benchmark
 from acie.cli import main
 from acie.errors import ChecksumMismatch, ConfigurationError, IncompatibleBundle, ParityError
 from acie.export import ExportedModel, export_model, read_export, with_onnx
@@ -176,3 +178,17 @@ def test_the_command_refuses_what_it_does_not_know(words, tmp_path, capsys):
     assert main(["export", "--out", str(tmp_path / "x"), *words]) == 2
     assert words[-2].strip("-") in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_the_benchmark_measures_exports(engine, exported, tmp_path):
+    stages = ("network", "network_onnx")
+    config = BenchmarkConfig(dataset="2", device="cpu", seconds=0.01, stages=stages,
+                             exported=(str(exported[0]),))  # fmt: skip
+    rows = {row["stage"]: row for row in run_benchmark(config, folder=tmp_path)["stages"]}
+    assert tuple(rows) == stages
+    # The same computation, whoever does it: for each draw at least the last layer of each network.
+    last = rows["network"]["operations_per_item"]
+    assert rows["network_onnx"]["operations_per_item"] == last > 256 * 2 * 64 * width(engine)
+    assert rows["network"]["unit"] == "galaxies"
+    with pytest.raises(IncompatibleBundle, match="export"):
+        run_benchmark(dataclasses.replace(config, exported=(str(tmp_path),)), folder=tmp_path)

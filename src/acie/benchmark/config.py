@@ -14,6 +14,9 @@ STAGES = (
     "counterfactual_one",
     "counterfactual_batch",
     "constraints",
+    "network",
+    "network_onnx",
+    "network_int8",
 )
 
 
@@ -29,6 +32,8 @@ class BenchmarkConfig:
         stages: Those of :data:`STAGES` to measure.
         question: What is asked of each galaxy.
         seed: Seed of everything random.
+        exported: Exports of the model to measure, from ``acie export``; the one that
+            ``--runtime onnx`` uses when left out. Each is ``network_onnx`` or ``network_int8``.
 
     Raises:
         ConfigurationError: A stage is unknown, or the time is not positive.
@@ -41,6 +46,7 @@ class BenchmarkConfig:
     stages: tuple[str, ...] = STAGES
     question: str = "stellar_mass*=1.5"
     seed: int = 1
+    exported: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for stage in self.stages:

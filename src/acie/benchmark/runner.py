@@ -15,7 +15,8 @@ import acie
 from acie.benchmark.config import BenchmarkConfig
 from acie.benchmark.dataset import BenchmarkSet, size_of
 from acie.benchmark.machine import Machine, measure_machine
-from acie.benchmark.stages import Stage, stages_of
+from acie.benchmark.stage import Stage
+from acie.benchmark.stages import stages_of
 from acie.benchmark.timing import measure
 from acie.benchmark.work import count_work
 from acie.device import pick_device
@@ -81,7 +82,7 @@ def run_benchmark(
 
 def _measured(stage: Stage, machine: Machine, seconds: float) -> dict[str, Any]:
     found = measure(stage.call, stage.items, torch.device(machine.device), seconds)
-    work = count_work(stage.call)
+    work = count_work(stage.counted or stage.call)
     median = found.percentile(0.5)
     return {
         "stage": stage.name,

@@ -1,16 +1,17 @@
-"""What is measured: each stage as a function to call, and what one call does."""
+"""What is measured of the engine, as functions to call."""
 
-__all__ = ["Stage", "stages_of"]
+__all__ = ["stages_of"]
 
 import copy
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 
 from acie.benchmark.config import BenchmarkConfig
 from acie.benchmark.dataset import BenchmarkSet
+from acie.benchmark.exports import network_stages
+from acie.benchmark.stage import Stage
 from acie.engine import CounterfactualEngine
 from acie.observation import Observation
 from acie.physics import PhysicsConstraints
@@ -19,23 +20,6 @@ from acie.simulation import SPECTRAL_NAMES
 #: Spectra of a galaxy computed together, galaxies of a batch, states of the constraints.
 _SPECTRA, _BATCH, _STATES = 256, 40, 20_000
 _CAUSES = (*SPECTRAL_NAMES, "tau", "redshift")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One thing to measure.
-
-    Arguments:
-        name: As in :data:`acie.benchmark.config.STAGES`.
-        unit: What is counted per second.
-        items: How many of them one call does.
-        call: Does it once, each time on the next galaxies of the set.
-    """
-
-    name: str
-    unit: str
-    items: int
-    call: Callable[[], object]
 
 
 def stages_of(
@@ -64,6 +48,8 @@ def stages_of(
     for name in config.stages:
         if name in makers:
             yield makers[name](engine, data, config, device)
+    if device.type == "cpu":
+        yield from network_stages(engine, data, config)
 
 
 def _cycle(data: BenchmarkSet, size: int) -> Callable[[], Observation]:

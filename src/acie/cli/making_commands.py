@@ -138,6 +138,10 @@ def benchmark(
     device: Annotated[str, typer.Option(help="all, cpu, cuda, mps.")] = "all",
     seconds: Annotated[float, typer.Option(help="Time for each stage.")] = 10.0,
     only: Annotated[str, typer.Option(help="Only these stages, a,b,c.")] = "",
+    exported: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="Export to measure; the model's own when left out."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write JSON.")] = None,
     compare: Annotated[
         Path | None, typer.Option(metavar="FILE", help="An earlier result to compare with.")
@@ -155,7 +159,9 @@ def benchmark(
     from acie.cli.benchmark import run
 
     chosen = {"stages": names_of(only)} if only else {}
-    config = BenchmarkConfig(model, dataset, device, seconds, seed=seed, **chosen)
+    config = BenchmarkConfig(
+        model, dataset, device, seconds, seed=seed, exported=tuple(exported or ()), **chosen
+    )
     run(config, out, compare, json_output, track)
 
 

@@ -1,6 +1,6 @@
 """From a model to a checked export, and from a name to an engine that uses one."""
 
-__all__ = ["export_model", "find_export", "load_engine"]
+__all__ = ["export_model", "find_export", "load_engine", "ready_export"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -103,21 +103,31 @@ def _size(models: dict[str, Any]) -> int:
 def load_engine(
     name_or_path: str | Path = "galaxy-v1", progress: _Progress = lambda text: None
 ) -> CounterfactualEngine:
-    """The engine of a model whose network ONNX Runtime computes.
-
-    The export is that in the folder ``onnx`` of the bundle, or else one in the user's cache, which
-    is made when it is missing.
+    """The engine of a model whose network ONNX Runtime computes, from :func:`ready_export`.
 
     Arguments:
         name_or_path: Name of a shipped model or folder of a bundle.
         progress: Told what is being done, where an export has to be made first.
     """
     bundle = ModelBundle.load(name_or_path)
+    return CounterfactualEngine(with_onnx(bundle, ready_export(name_or_path, progress)))
+
+
+def ready_export(name_or_path: str | Path, progress: _Progress = lambda text: None) -> Path:
+    """The export that belongs to a model, made first where there is none.
+
+    It is the folder ``onnx`` of the bundle, or else one in the user's cache.
+
+    Arguments:
+        name_or_path: Name of a shipped model or folder of a bundle.
+        progress: Told what is being done.
+    """
+    bundle = ModelBundle.load(name_or_path)
     folder = find_export(find_bundle(name_or_path), bundle)
     if not (folder / "export.json").is_file():
         progress(f"no export of {bundle.name} yet: making one in {folder}")
         export_model(CounterfactualEngine(bundle), folder, progress=progress)
-    return CounterfactualEngine(with_onnx(bundle, folder))
+    return folder
 
 
 def find_export(bundle_folder: Path, bundle: ModelBundle) -> Path:
