@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from acie.manifest import is_registered
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, open_cache
+from acie.serving.dependencies import DependencyWatch
 from acie.serving.metrics import Meters
 from acie.serving.registry import ModelRegistry
 from acie.serving.security import Access
@@ -36,6 +37,7 @@ class Resources:
         log: The log of inferences.
         meters: Count what happens.
         telemetry: Tells logs, metrics and traces of calls.
+        watch: Knows whether the cache and the database answer.
         ready: Whether new requests are welcome.
     """
 
@@ -46,6 +48,7 @@ class Resources:
     log: Log
     meters: Meters
     telemetry: Telemetry
+    watch: DependencyWatch
     ready: bool = False
 
 
@@ -72,10 +75,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             meters=meters,
         )
         stack.push_async_callback(service.close)
+        pings = {"database": database.ping} | ({"cache": cache.ping} if cache.ping else {})
+        watch = DependencyWatch(pings, settings.telemetry.check_s)
         resources = Resources(
-            settings, service, access, cache, log, meters, Telemetry(meters, tracer)
+            settings, service, access, cache, log, meters, Telemetry(meters, tracer), watch
         )
         _watch(resources)
+        looking = asyncio.create_task(watch.run())
+        stack.push_async_callback(_cancelled, looking)
         follower = await _load_models(resources)
         if follower is not None:
             task = asyncio.create_task(follower.run())
@@ -123,6 +130,13 @@ def _watch(resources: Resources) -> None:
     meters, service, journal = resources.meters, resources.service, resources.log.journal
     meters.follow_models(service.registry)
     meters.watch("queue_depth", "Galaxies that wait for the engine.", lambda: service.queue_depth)
+    meters.watch("queue_capacity", "Most galaxies that may wait.", lambda: service.queue_capacity)
+    limit = resources.settings.server.max_in_flight
+    meters.watch("in_flight_limit", "Most calls at a time.", lambda: limit)
+    meters.watch_values(
+        "dependency_up", "Whether what is depended on answers.", "dependency",
+        lambda: resources.watch.up,
+    )  # fmt: skip
     meters.watch("ready", "Whether new requests are welcome.", lambda: resources.ready)
     meters.watch("database_buffer_records", "Records to be written.", lambda: journal.depth)
     meters.watch_counts(
