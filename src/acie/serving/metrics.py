@@ -68,6 +68,7 @@ class Meters:
         )
         self._stages = histogram("stage_seconds", "Parts of an answer.", _SECONDS, "stage")
         self._batches = histogram("batch_size", "Galaxies computed together.", _SIZES)
+        self._busy = histogram("batch_seconds", "Time the engine took for a batch.", _SECONDS)
         self._confidence = histogram("confidence", "Importance efficiency.", _TENTHS, "model")
         self._flags = counter("quality_flags", "Answers that carry a flag.", "model", "flag")
         self.in_flight = Gauge("acie_in_flight", "Calls being answered.", registry=registry)
@@ -110,6 +111,7 @@ class Meters:
     def batch(self, size: int, seconds: float) -> None:
         """Count a batch of the engine."""
         self._batches.observe(size)
+        self._busy.observe(seconds)
 
     def posterior(self, model: LoadedModel, values: dict[str, Tensor], redshift: Tensor) -> None:
         """Compare posterior draws, each ``(sample, batch)``, with the training population."""

@@ -39,6 +39,7 @@ class Resources:
         telemetry: Tells logs, metrics and traces of calls.
         watch: Knows whether the cache and the database answer.
         ready: Whether new requests are welcome.
+        follower: Looks after models of a registry, where there are any.
     """
 
     settings: Settings
@@ -50,6 +51,7 @@ class Resources:
     telemetry: Telemetry
     watch: DependencyWatch
     ready: bool = False
+    follower: "AliasFollower | None" = None
 
 
 @contextlib.asynccontextmanager
@@ -81,11 +83,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             settings, service, access, cache, log, meters, Telemetry(meters, tracer), watch
         )
         _watch(resources)
+        _watch_registry(resources)
         looking = asyncio.create_task(watch.run())
         stack.push_async_callback(_cancelled, looking)
-        follower = await _load_models(resources)
-        if follower is not None:
-            task = asyncio.create_task(follower.run())
+        await _load_models(resources)
+        if resources.follower is not None:
+            task = asyncio.create_task(resources.follower.run())
             stack.push_async_callback(_cancelled, task)
         try:
             resources.ready = True
@@ -94,30 +97,32 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             resources.ready = False
 
 
-async def _load_models(resources: Resources) -> "AliasFollower | None":
+async def _load_models(resources: Resources) -> None:
     """Load the models of the settings; what comes from a registry is followed from now on."""
-    follower = None
     for source in resources.settings.inference.models:
         if not is_registered(source):
             await resources.service.load(source)
             continue
-        follower = follower or _follower(resources)
-        await follower.load(source)
-    return follower
+        if resources.follower is None:
+            # Only who names a registry needs what asks it.
+            from acie.serving.following import AliasFollower
+
+            resources.follower = AliasFollower(resources.service, resources.settings.mlflow)
+        await resources.follower.load(source)
 
 
-def _follower(resources: Resources) -> "AliasFollower":
-    # Only who names a registry needs what asks it.
-    from acie.serving.following import AliasFollower
-
-    follower = AliasFollower(resources.service, resources.settings.mlflow)
+def _watch_registry(resources: Resources) -> None:
+    """What follows no alias is behind none: a metric that is missing would be no news either."""
+    none = dict.fromkeys(("same", "swapped", "unreachable", "refused"), 0)
     meters = resources.meters
-    meters.watch("registry_behind", "Whether an alias may mean another model than what answers.",
-                 lambda: follower.behind)  # fmt: skip
+    meters.watch(
+        "registry_behind", "Whether an alias may mean another model than what answers.",
+        lambda: resources.follower is not None and resources.follower.behind,
+    )  # fmt: skip
     meters.watch_counts(
-        "registry_polls", "Looks at followed aliases.", "outcome", lambda: follower.counts
-    )
-    return follower
+        "registry_polls", "Looks at followed aliases.", "outcome",
+        lambda: none if resources.follower is None else resources.follower.counts,
+    )  # fmt: skip
 
 
 async def _cancelled(task: asyncio.Task) -> None:
