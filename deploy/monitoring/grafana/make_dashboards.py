@@ -67,7 +67,8 @@ def _json(board: Board) -> str:
             dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
         )
     )
-    if any("$instance" in q for row in board.rows.values() for p in row for q in p.queries.values()):
+    panels = itertools.chain.from_iterable(board.rows.values())
+    if any("$instance" in query for panel in panels for query in panel.queries.values()):
         made = made.with_variable(
             dashboard.QueryVariable("instance")
             .label("Instance")

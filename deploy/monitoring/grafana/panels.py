@@ -8,8 +8,14 @@ __all__ = ["DASHBOARDS", "Board", "Panel"]
 
 from dataclasses import dataclass, field
 
+_ALL = 'job="acie"'
 _ONE = 'job="acie", instance=~"$instance"'
-_RATE = "[$__rate_interval]"
+
+
+def _rate(metric: str, by: str = "", where: str = _ONE) -> str:
+    """A counter per second; summed over all labels but those given."""
+    rate = f"rate({metric}{{{where}}}[$__rate_interval])"
+    return f"sum by ({by}) ({rate})" if by else rate
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,8 @@ OVERVIEW = Board(
                 "99 %": "job:acie_inference_latency_seconds:p99_rate5m",
             }, "s", "From question to answer, interpolated in the buckets of the histogram."),
             Panel("Distribution of the latency", {
-                "{{le}}": f'sum by (le) (increase(acie_inference_latency_seconds_bucket{{job="acie"}}{_RATE}))',
-            }, "s", "Questions per interval in each bucket.", "heat"),
+                "{{le}}": _rate("acie_inference_latency_seconds_bucket", "le", _ALL),
+            }, "s", "Questions per second in each bucket.", "heat"),
             Panel("Slower than two seconds", {
                 "5 minutes": "job:acie_inference_latency_seconds:slow_ratio_rate5m",
                 "1 hour": "job:acie_inference_latency_seconds:slow_ratio_rate1h",
@@ -90,7 +96,7 @@ OVERVIEW = Board(
         "Calls": [
             Panel("Calls by status", {
                 "{{transport}} {{status}}":
-                    f'sum by (transport, status) (rate(acie_calls_total{{job="acie", kind="call"}}{_RATE}))',
+                    _rate("acie_calls_total", "transport, status", f'{_ALL}, kind="call"'),
             }, "reqps", "Refused ones too; probes are left out.", "stack"),
             Panel("Calls that fail", {
                 "5 minutes": "job:acie_calls:error_ratio_rate5m",
@@ -120,24 +126,26 @@ SCIENCE = Board(
                   {"{{model}}": "job_model:acie_confidence:low_ratio_rate15m"}, "percentunit",
                   "Share of answers that are not to be relied on.", limits=(0.2, 0.5), most=1.0),
             Panel("Distribution of the confidence", {
-                "{{le}}": f'sum by (le) (increase(acie_confidence_bucket{{job="acie"}}{_RATE}))',
-            }, "short", "Answers per interval in each tenth.", "heat"),
+                "{{le}}": _rate("acie_confidence_bucket", "le", _ALL),
+            }, "short", "Answers per second in each tenth.", "heat"),
             Panel("Quality flags", {"{{flag}}": "job_flag:acie_quality_flags:ratio_rate15m"},
-                  "percentunit", "Share of answers that carry the flag; docs/trust.md names them."),
+                  "percentunit", "Share of answers that carry the flag; see docs/trust.md."),
         ],
         "Population": [
             Panel("Drift", {"{{variable}}": "job_variable:acie_posterior_drift:max"},
                   text="Population stability index against the training population: 0.1 is worth "
                   "a look, 0.25 is other galaxies.", limits=(0.1, 0.25)),
-            Panel("Drift now", {"{{variable}}": "sort_desc(job_variable:acie_posterior_drift:max)"},
+            Panel("Drift now",
+                  {"{{variable}}": "sort_desc(job_variable:acie_posterior_drift:max)"},
                   kind="bars", text="The variables that differ most.", limits=(0.1, 0.25)),
         ],
         "Models": [
             Panel("What was measured of the models",
-                  {"{{model}} {{version}} {{metric}}": 'max by (model, version, metric) (acie_model_accuracy{job="acie"})'},
+                  {"{{model}} {{version}} {{metric}}":
+                       f"max by (model, version, metric) (acie_model_accuracy{{{_ALL}}})"},
                   kind="bars", text="From the manifest of the bundle."),
             Panel("Questions by model", {
-                "{{model}}": f'sum by (model) (rate(acie_inference_requests_total{{job="acie"}}{_RATE}))',
+                "{{model}}": _rate("acie_inference_requests_total", "model", _ALL),
             }, "reqps", "unknown: the question named no model that there is.", "stack"),
         ],
     },
@@ -150,7 +158,7 @@ INTERNALS = Board(
             Panel("Parts of an answer", {"{{stage}}": "job_stage:acie_stage_seconds:mean_rate5m"},
                   "s", "Mean time of each part.", "stack"),
             Panel("Engine busy", {
-                "{{instance}}": f"rate(acie_batch_seconds_sum{{{_ONE}}}{_RATE})",
+                "{{instance}}": _rate("acie_batch_seconds_sum"),
             }, "percentunit", "Share of the time that an engine computes.", limits=(0.7, 0.9),
                 most=1.0),
             Panel("Galaxies per batch", {"mean": "job:acie_batch_size:mean_rate5m"},
@@ -166,7 +174,7 @@ INTERNALS = Board(
         ],
         "Cache": [
             Panel("Where answers come from", {
-                "{{source}}": f"sum by (source) (rate(acie_cache_requests_total{{{_ONE}}}{_RATE}))",
+                "{{source}}": _rate("acie_cache_requests_total", "source"),
             }, "reqps", "shared: asked by several at the same time.", "stack"),
             Panel("Answers that were there", {"": "job:acie_cache:hit_ratio_rate5m"},
                   "percentunit", most=1.0),
@@ -176,7 +184,7 @@ INTERNALS = Board(
         ],
         "Log of inferences": [
             Panel("Records", {
-                "{{outcome}}": f"sum by (outcome) (rate(acie_database_records_total{{{_ONE}}}{_RATE}))",
+                "{{outcome}}": _rate("acie_database_records_total", "outcome"),
             }, "wps", "dropped: the buffer was full; refused: by the database."),
             Panel("Records to be written", {
                 "{{instance}}": f"acie_database_buffer_records{{{_ONE}}}",
@@ -184,7 +192,7 @@ INTERNALS = Board(
         ],
         "Registry": [
             Panel("Looks at followed aliases", {
-                "{{outcome}}": f"sum by (outcome) (rate(acie_registry_polls_total{{{_ONE}}}{_RATE}))",
+                "{{outcome}}": _rate("acie_registry_polls_total", "outcome"),
             }, "ops"),
             Panel("Behind", {"{{instance}}": f"acie_registry_behind{{{_ONE}}}"},
                   text="1 while an alias may mean another model.", most=1.0),
@@ -192,7 +200,7 @@ INTERNALS = Board(
         "Processes": [
             Panel("Memory", {"{{instance}}": f"process_resident_memory_bytes{{{_ONE}}}"}, "bytes"),
             Panel("Processors", {
-                "{{instance}}": f"rate(process_cpu_seconds_total{{{_ONE}}}{_RATE})",
+                "{{instance}}": _rate("process_cpu_seconds_total"),
             }, text="Processors that are busy."),
             Panel("Open files", {
                 "{{instance}}": f"process_open_fds{{{_ONE}}} / process_max_fds{{{_ONE}}}",
@@ -215,7 +223,7 @@ GPU = Board(
                 "{{instance}} {{device}}": f"acie_gpu_utilization_percent{{{_ONE}}}",
             }, "percent", most=100.0),
             Panel("Engine busy", {
-                "{{instance}}": f"rate(acie_batch_seconds_sum{{{_ONE}}}{_RATE})",
+                "{{instance}}": _rate("acie_batch_seconds_sum"),
             }, "percentunit", "Share of the time that an engine computes.", most=1.0),
         ],
         "DCGM exporter": [
