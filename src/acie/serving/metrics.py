@@ -353,15 +353,14 @@ def dashboard(
 
 
 def _confidence(meters: Meters) -> dict[str, float | None]:
-    """Of all answers since the start: their mean, and the share of at most 0.1."""
+    """Of all answers since the start: their number, mean confidence, and share of at most 0.1."""
     answers = meters.value("acie_confidence_count") or 0.0
-    if not answers:
-        return {"confidence_mean": None, "confidence_low_share": None}
     low = meters.value("acie_confidence_bucket", le="0.1") or 0.0
     total = meters.value("acie_confidence_sum") or 0.0
     return {
-        "confidence_mean": round(total / answers, 4),
-        "confidence_low_share": round(low / answers, 4),
+        "total": int(answers),
+        "confidence_mean": total / answers if answers else None,
+        "confidence_low_share": low / answers if answers else None,
     }
 
 
