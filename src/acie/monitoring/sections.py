@@ -51,8 +51,8 @@ def duration(seconds: float) -> str:
 def _latency(snapshot: Snapshot) -> Section:
     names = ("p50", "p90", "p99")
     shown = "   ".join(f"{name} {_ms(snapshot.number('latency_ms', name))}" for name in names)
-    stages = snapshot.table("stages_ms")
-    parts = [f"{name} {_brief(value)}" for name, value in stages.items()]
+    stages = sorted(snapshot.table("stages_ms").items(), key=lambda one: -one[1])
+    parts = [f"{name} {_brief(value)}" for name, value in stages]
     slow = snapshot.number("latency_ms", "p99") or 0.0
     state = "good" if slow < 2e3 else "odd" if slow < 1e4 else "bad"
     return Section("latency", "Latency", (shown, f"ms: {', '.join(parts) or _NOTHING}"), state)
@@ -78,11 +78,12 @@ def _queue(snapshot: Snapshot) -> Section:
     bar = "█" * round(12 * min(full, 1.0))
     batch = snapshot.number("batches", "mean_size")
     first = f"{bar:░<12} {_brief(depth)} of {_brief(most)} wait"
-    second = f"{_brief(snapshot.number('requests', 'in_flight'))} calls now   batches of "
+    now = _brief(snapshot.number("requests", "in_flight"))
+    second = f"calls now: {now}   batches of {_brief(batch)}"
     gpus = snapshot.table("gpu_utilization_percent")
     busy = "".join(f"   GPU {name} {value:.0f} %" for name, value in gpus.items())
     state = "good" if full < 0.5 else "odd" if full < 0.9 else "bad"
-    return Section("queue", "Queue", (first, f"{second}{_brief(batch)}{busy}"), state)
+    return Section("queue", "Queue", (first, second + busy), state)
 
 
 def _confidence(snapshot: Snapshot) -> Section:

@@ -3,25 +3,34 @@
 __all__ = ["MonitorApp"]
 
 import time
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Sparkline, Static
+from textual.widget import Widget
+from textual.widgets import Footer, Static
 
 from acie.monitoring.sections import Section, duration, sections
 from acie.monitoring.snapshot import Recent
 from acie.monitoring.source import Source, Unreachable
 
-#: Parts with a curve, and what it shows.
+
+class _Scale(NamedTuple):
+    """What a curve shows, in words with the largest value, and the end of its axis."""
+
+    label: str
+    most: float | None = None
+
+
+#: Parts with a curve.
 _CURVES = {
-    "latency": "p99",
-    "requests": "per second",
-    "queue": "waiting",
-    "confidence": "mean",
+    "latency": _Scale("p99, up to {:.0f} ms"),
+    "requests": _Scale("per second, up to {:.2g}"),
+    "queue": _Scale("waiting, up to {:.0f}"),
+    "confidence": _Scale("mean, of 1", 1.0),
 }
 #: Parts in the order of the page; those without a curve have text only.
 _PARTS = ("latency", "requests", "queue", "confidence", "cache", "models", "alerts")
@@ -58,29 +67,61 @@ class _Help(ModalScreen[None]):
         self.dismiss()
 
 
+class _Curve(Widget):
+    """Values over time, the newest on the right, from zero up to a fixed or to the largest one."""
+
+    _EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+    def __init__(self, most: float | None = None) -> None:
+        super().__init__(classes="curve")
+        self._most, self._values = most, []
+
+    def draw(self, values: list[float]) -> None:
+        """Show other values."""
+        self._values = values
+        self.refresh()
+
+    def render(self) -> Text:
+        """As many of the newest values as there is room for."""
+        width, height = self.size.width, self.size.height
+        shown = self._values[-width:] if width else []
+        top = self._most or max(shown, default=0.0)
+        steps = [round(8 * height * min(v / top, 1.0)) if top > 0 else 0 for v in shown]
+        # What is not zero is seen.
+        steps = [max(n, 1) if v > 0 else n for n, v in zip(steps, shown, strict=True)]
+        rows = (
+            "".join(self._EIGHTHS[min(max(n - 8 * row, 0), 8)] for n in steps)
+            for row in reversed(range(height))
+        )
+        return Text("\n".join(row.rjust(width) for row in rows), no_wrap=True)
+
+
 class _Part(Container):
     """One framed part of the page."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(id=key, classes="part")
+        super().__init__(id=key, classes="part curved" if key in _CURVES else "part")
+        self.border_title = key.capitalize()
         self._text = Static(classes="text", markup=False)
+        self._curve = _Curve(_CURVES[key].most) if key in _CURVES else None
 
     def compose(self) -> ComposeResult:
         yield self._text
-        if self.id in _CURVES:
-            yield Sparkline([0.0], summary_function=max, classes="curve")
+        if self._curve is not None:
+            yield self._curve
 
     def show(self, section: Section) -> None:
         """Put a section into the frame."""
         self.border_title = section.title
-        self._text.update(Text("\n".join(section.lines), overflow="ellipsis"))
+        self._text.update("\n".join(section.lines))
         for state in ("good", "odd", "bad"):
             self.set_class(section.state == state, state)
 
-    def draw(self, values: list[float], label: str) -> None:
+    def draw(self, values: list[float]) -> None:
         """Draw the curve."""
-        self.query_one(Sparkline).data = values or [0.0]
-        self.border_subtitle = label
+        if self._curve is not None:
+            self._curve.draw(values)
+            self.border_subtitle = _CURVES[self.id or ""].label.format(max(values, default=0.0))
 
 
 class MonitorApp(App[None]):
@@ -92,21 +133,22 @@ class MonitorApp(App[None]):
     """
 
     CSS = """
-    Screen { layout: vertical; }
+    #page { layout: vertical; height: 1fr; }
     #head { height: 1; padding: 0 1; background: $panel; }
     #grid { layout: grid; grid-size: 2; grid-rows: 1fr; height: 1fr; }
     .part { border: round $success; border-title-style: bold; padding: 0 1; height: 100%; }
     .part.odd { border: round $warning; }
     .part.bad { border: round $error; }
-    .text { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
-    .curve { height: 1fr; min-height: 1; }
+    .text { height: auto; }
+    .-narrow .curved .text { text-wrap: nowrap; text-overflow: ellipsis; }
+    .curve { height: 1fr; min-height: 1; color: $primary-lighten-1; }
     #alerts-box { height: 5; }
     #alerts { height: auto; min-height: 100%; border: round $success; padding: 0 1; }
     .gone .part { border: round $foreground 30%; color: $text-muted; }
     .-wide #grid { grid-size: 3; }
     .-wide #alerts-box { height: 25%; }
     #help { width: 76; height: auto; padding: 1 2; border: round $accent; background: $surface; }
-    _Help { align: center middle; }
+    _Help { align: center middle; background: $background 60%; }
     """
     TITLE = "acie monitor"
     HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-narrow"), (120, "-wide")]
@@ -126,21 +168,23 @@ class MonitorApp(App[None]):
         self.recent = Recent()
         self._paused, self._trouble, self._lost_at = False, "", None
         self._begun = time.monotonic()
+        # Held here, because a search finds only what is on the topmost screen.
+        self._head = Static(id="head", markup=False)
+        self._page = Container(id="page")
+        self._parts = {key: _Part(key) for key in _PARTS}
 
     def compose(self) -> ComposeResult:
         """The parts of the page."""
-        yield Static(id="head", markup=False)
-        with Container(id="grid"):
-            for key in _PARTS[:-1]:
-                yield _Part(key)
-        with VerticalScroll(id="alerts-box"):
-            yield _Part("alerts")
+        yield self._head
+        with self._page:
+            with Container(id="grid"):
+                yield from (self._parts[key] for key in _PARTS[:-1])
+            with VerticalScroll(id="alerts-box"):
+                yield self._parts["alerts"]
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to look."""
-        for part in self.query(_Part):
-            part.border_title = part.id.capitalize()
         self._timer = self.set_interval(self._every_s, self._tick)
         self.set_interval(1.0, self._show_head)
         self._show_head()
@@ -190,7 +234,7 @@ class MonitorApp(App[None]):
 
     def _show_parts(self) -> None:
         for section in sections(self.recent.last):
-            self.query_one(f"#{section.key}", _Part).show(section)
+            self._parts[section.key].show(section)
         curves = {
             "latency": self.recent.series("latency_ms", "p99"),
             "requests": self.recent.rates("requests", "total"),
@@ -198,11 +242,11 @@ class MonitorApp(App[None]):
             "confidence": self.recent.confidences(),
         }
         for key, values in curves.items():
-            self.query_one(f"#{key}", _Part).draw(values, _CURVES[key])
+            self._parts[key].draw(values)
 
     def _show_head(self) -> None:
         """What the service is, and whether it answers."""
-        self.screen_stack[0].set_class(bool(self._trouble), "gone")
+        self._page.set_class(bool(self._trouble), "gone")
         last = self.recent.last
         text = Text(overflow="ellipsis", no_wrap=True)
         if self._trouble:
@@ -218,4 +262,4 @@ class MonitorApp(App[None]):
             text.append(f"{self._source.url}   up {up}   every {self._every_s:g} s")
         if self._paused:
             text.append("   PAUSED", "bold yellow")
-        self.query_one("#head", Static).update(text)
+        self._head.update(text)
