@@ -10,8 +10,6 @@ import ipaddress
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -23,8 +21,9 @@ import jwt
 import pytest
 import yaml
 from observers import until
-from processes import MAIN, Served, question
+from processes import Served, question
 
+from acie.cli import main
 from acie.serving.rpc._generated import acie_pb2, acie_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
@@ -307,12 +306,10 @@ def test_addresses_of_callers_are_understood(lines):
     assert grok(1, "unix:/run/acie.sock") is None
 
 
-def test_why_a_process_did_not_start_is_understood(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, "serve", "--port", "70000"],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    (line,) = done.stderr.splitlines()
+def test_why_a_process_did_not_start_is_understood(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "--port", "70000"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     found = grok(0, line)
     assert found["error.type"] == "ConfigurationError"
     assert "server.port" in found["error.message"]

@@ -212,6 +212,10 @@ class Watched:
         return self
 
     def __exit__(self, *exception):
+        self.rest()
+
+    def rest(self):
+        """Ask no more."""
         self._stop.set()
         self._thread.join(60)
 
@@ -311,6 +315,7 @@ def test_every_panel_and_alert_has_data(watched):
     assert unwell == []
     for query in (filled(query) for _, query in panel_queries()):
         watched.prometheus.query(query)  # also those of GPUs are answered, with nothing
+    watched.rest()
 
 
 def test_a_cache_that_is_down_is_told_and_its_return_too(watched):

@@ -50,7 +50,7 @@ def duration(seconds: float) -> str:
 
 def _latency(snapshot: Snapshot) -> Section:
     names = ("p50", "p90", "p99")
-    shown = "   ".join(f"{name} {_ms(snapshot.number('latency_ms', name))}" for name in names)
+    shown = "  ".join(f"{name} {_ms(snapshot.number('latency_ms', name))}" for name in names)
     stages = sorted(snapshot.table("stages_ms").items(), key=lambda one: -one[1])
     parts = [f"{name} {_brief(value)}" for name, value in stages]
     slow = snapshot.number("latency_ms", "p99") or 0.0

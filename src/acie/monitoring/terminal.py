@@ -40,8 +40,9 @@ _PACES = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _HELP = """\
 [b]acie monitor[/b]
 
-Numbers are those of GET /api/metrics of one instance: latencies of the
-last five minutes, counts since its start. Curves are what this page saw.
+Numbers are those of GET /api/metrics of one instance: latencies
+of the last five minutes, counts since its start. Curves are what
+this page saw.
 
   [b]q[/b]        leave
   [b]p[/b]        pause, and go on
@@ -50,8 +51,8 @@ last five minutes, counts since its start. Curves are what this page saw.
   [b]up down[/b]  scroll the alerts
   [b]?[/b]        this page; any key closes it
 
-Borders are green where all is well, yellow where it is worth a look,
-red where somebody should act: docs/runbooks.md says what to do.
+Frames are green where all is well, yellow where it is worth a
+look, red where somebody should act: see docs/runbooks.md.
 """
 
 
