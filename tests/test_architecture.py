@@ -80,6 +80,7 @@ LAYERS = {
     "cluster": {
         "acie", "engine", "io", "manifest", "observation", "redshift", "results", "training",
     },
+    "monitoring": set(),
     "acie": {"engine", "export", "manifest", "observation", "results", "scm", "tabular"},
 }
 #: Nothing below may import these; they may import anything.
@@ -104,7 +105,9 @@ OWNERS = {
     "sbi": {"evaluation/sbi_bridge.py"},
     "jinja2": {"evaluation/report.py"},
     "typer": {"cli", "demo.py"},
-    "rich": {"cli"},
+    "rich": {"cli", "monitoring/terminal.py"},
+    "textual": {"monitoring/terminal.py", "cli/monitor.py"},
+    "httpx": {"monitoring/source.py"},
     "fastapi": {"serving"},
     "starlette": {"serving"},
     "uvicorn": {"serving"},

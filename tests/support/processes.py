@@ -52,7 +52,7 @@ class Served:
                 [sys.executable, "-c", MAIN, "serve", "--port", "0", "--grpc-port", "0", *flags],
                 stdout=stream, stderr=stream, env=own, cwd=folder,
             )  # fmt: skip
-        self.url = ""
+        self.url, self._patience_s = "", 90.0
 
     def wait(self, seconds: float = 90.0) -> "Served":
         """Until it serves."""
@@ -97,9 +97,14 @@ class Served:
             self.process.wait()
             raise
 
+    def patiently(self, seconds: float = 300.0) -> "Served":
+        """The same, for a machine that has much else to do."""
+        self._patience_s = seconds
+        return self
+
     def __enter__(self) -> "Served":
         try:
-            return self.wait()
+            return self.wait(self._patience_s)
         except BaseException:
             self.__exit__()
             raise

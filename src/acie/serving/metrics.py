@@ -63,9 +63,12 @@ class Meters:
         self._latency = histogram(
             "inference_latency_seconds", "From question to answer.", _SECONDS, "transport"
         )
-        self._calls = counter("calls", "Calls of any kind by status.", "transport", "status")
+        self._calls = counter(
+            "calls", "Calls by status; probes ask how it is.", "transport", "status", "kind"
+        )
         self._stages = histogram("stage_seconds", "Parts of an answer.", _SECONDS, "stage")
         self._batches = histogram("batch_size", "Galaxies computed together.", _SIZES)
+        self._busy = histogram("batch_seconds", "Time the engine took for a batch.", _SECONDS)
         self._confidence = histogram("confidence", "Importance efficiency.", _TENTHS, "model")
         self._flags = counter("quality_flags", "Answers that carry a flag.", "model", "flag")
         self.in_flight = Gauge("acie_in_flight", "Calls being answered.", registry=registry)
@@ -98,15 +101,17 @@ class Meters:
             for flag in answer.quality:
                 self._flags.labels(model, flag).inc()
 
-    def call(self, request: RequestContext, status: str) -> None:
+    def call(self, request: RequestContext, status: str, probe: bool = False) -> None:
         """Count a call that has ended, and how long its parts took."""
-        self._calls.labels(request.transport, status).inc()
+        kind = "probe" if probe else "call"
+        self._calls.labels(request.transport, status, kind).inc()
         for name, start, end in request.stages:
             self._stages.labels(name).observe(end - start)
 
     def batch(self, size: int, seconds: float) -> None:
         """Count a batch of the engine."""
         self._batches.observe(size)
+        self._busy.observe(seconds)
 
     def posterior(self, model: LoadedModel, values: dict[str, Tensor], redshift: Tensor) -> None:
         """Compare posterior draws, each ``(sample, batch)``, with the training population."""
@@ -133,7 +138,13 @@ class Meters:
         self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
     ) -> None:
         """A counter ``acie_<name>_total`` with one label, read when asked for."""
-        self.registry.register(_Counts(name, text, label, values))
+        self.registry.register(_Kept(CounterMetricFamily, name, text, label, values))
+
+    def watch_values(
+        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Gauges ``acie_<name>`` with one label, read when asked for."""
+        self.registry.register(_Kept(GaugeMetricFamily, name, text, label, values))
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics in the format of Prometheus or of OpenMetrics, and its name."""
@@ -218,17 +229,23 @@ class _Recent:
             return self._counts[(self._turn > oldest) & (self._turn <= turn)].sum(0)
 
 
-class _Counts(Collector):
-    """A counter that somebody else keeps."""
+class _Kept(Collector):
+    """Counters or gauges that somebody else keeps."""
 
     def __init__(
-        self, name: str, text: str, label: str, values: Callable[[], Mapping[str, float]]
+        self,
+        family: type[CounterMetricFamily] | type[GaugeMetricFamily],
+        name: str,
+        text: str,
+        label: str,
+        values: Callable[[], Mapping[str, float]],
     ) -> None:
-        self._facts, self._values = (f"acie_{name}", text, label), values
+        self._family, self._values = family, values
+        self._facts = (f"acie_{name}", text, label)
 
     def collect(self) -> Iterator[Metric]:
         name, text, label = self._facts
-        family = CounterMetricFamily(name, text, labels=[label])
+        family = self._family(name, text, labels=[label])
         for key, value in self._values().items():
             family.add_metric([key], value)
         yield family
@@ -289,7 +306,9 @@ class _Gpus(Collector):
         yield family
 
 
-def dashboard(meters: Meters, service: Any, cache: Any, log: Any) -> dict[str, Any]:
+def dashboard(
+    meters: Meters, service: Any, cache: Any, log: Any, up: Mapping[str, bool]
+) -> dict[str, Any]:
     """The state of the service as plain data, for ``/api/metrics``."""
     p50, p90, p99 = meters.recent.quantiles(0.5, 0.9, 0.99)
     outcomes = meters.by("acie_inference_requests_total", "outcome")
@@ -321,6 +340,8 @@ def dashboard(meters: Meters, service: Any, cache: Any, log: Any) -> dict[str, A
         "cache": counts | {"hit_ratio": reused / asked if asked else None},
         "database": {"waiting": log.journal.depth, "written": log.journal.written,
                      "dropped": log.journal.dropped, "healthy": log.journal.healthy},
+        "dependencies": dict(up),
+        "answers": _confidence(meters),
         "quality_flags": {name: int(value) for name, value in flags.items()},
         "gpu_utilization_percent": gpus or None,
         "models": [
@@ -329,6 +350,18 @@ def dashboard(meters: Meters, service: Any, cache: Any, log: Any) -> dict[str, A
             for model in service.registry.models
         ],
     }  # fmt: skip
+
+
+def _confidence(meters: Meters) -> dict[str, float | None]:
+    """Of all answers since the start: their number, mean confidence, and share of at most 0.1."""
+    answers = meters.value("acie_confidence_count") or 0.0
+    low = meters.value("acie_confidence_bucket", le="0.1") or 0.0
+    total = meters.value("acie_confidence_sum") or 0.0
+    return {
+        "total": int(answers),
+        "confidence_mean": total / answers if answers else None,
+        "confidence_low_share": low / answers if answers else None,
+    }
 
 
 def _means(meters: Meters) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from acie.manifest import is_registered
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, open_cache
+from acie.serving.dependencies import DependencyWatch
 from acie.serving.metrics import Meters
 from acie.serving.registry import ModelRegistry
 from acie.serving.security import Access
@@ -36,7 +37,9 @@ class Resources:
         log: The log of inferences.
         meters: Count what happens.
         telemetry: Tells logs, metrics and traces of calls.
+        watch: Knows whether the cache and the database answer.
         ready: Whether new requests are welcome.
+        follower: Looks after models of a registry, where there are any.
     """
 
     settings: Settings
@@ -46,7 +49,9 @@ class Resources:
     log: Log
     meters: Meters
     telemetry: Telemetry
+    watch: DependencyWatch
     ready: bool = False
+    follower: "AliasFollower | None" = None
 
 
 @contextlib.asynccontextmanager
@@ -72,13 +77,18 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             meters=meters,
         )
         stack.push_async_callback(service.close)
+        pings = {"database": database.ping} | ({"cache": cache.ping} if cache.ping else {})
+        watch = DependencyWatch(pings, settings.telemetry.check_s)
         resources = Resources(
-            settings, service, access, cache, log, meters, Telemetry(meters, tracer)
+            settings, service, access, cache, log, meters, Telemetry(meters, tracer), watch
         )
         _watch(resources)
-        follower = await _load_models(resources)
-        if follower is not None:
-            task = asyncio.create_task(follower.run())
+        _watch_registry(resources)
+        looking = asyncio.create_task(watch.run())
+        stack.push_async_callback(_cancelled, looking)
+        await _load_models(resources)
+        if resources.follower is not None:
+            task = asyncio.create_task(resources.follower.run())
             stack.push_async_callback(_cancelled, task)
         try:
             resources.ready = True
@@ -87,30 +97,32 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             resources.ready = False
 
 
-async def _load_models(resources: Resources) -> "AliasFollower | None":
+async def _load_models(resources: Resources) -> None:
     """Load the models of the settings; what comes from a registry is followed from now on."""
-    follower = None
     for source in resources.settings.inference.models:
         if not is_registered(source):
             await resources.service.load(source)
             continue
-        follower = follower or _follower(resources)
-        await follower.load(source)
-    return follower
+        if resources.follower is None:
+            # Only who names a registry needs what asks it.
+            from acie.serving.following import AliasFollower
+
+            resources.follower = AliasFollower(resources.service, resources.settings.mlflow)
+        await resources.follower.load(source)
 
 
-def _follower(resources: Resources) -> "AliasFollower":
-    # Only who names a registry needs what asks it.
-    from acie.serving.following import AliasFollower
-
-    follower = AliasFollower(resources.service, resources.settings.mlflow)
+def _watch_registry(resources: Resources) -> None:
+    """What follows no alias is behind none: a metric that is missing would be no news either."""
+    none = dict.fromkeys(("same", "swapped", "unreachable", "refused"), 0)
     meters = resources.meters
-    meters.watch("registry_behind", "Whether an alias may mean another model than what answers.",
-                 lambda: follower.behind)  # fmt: skip
+    meters.watch(
+        "registry_behind", "Whether an alias may mean another model than what answers.",
+        lambda: resources.follower is not None and resources.follower.behind,
+    )  # fmt: skip
     meters.watch_counts(
-        "registry_polls", "Looks at followed aliases.", "outcome", lambda: follower.counts
-    )
-    return follower
+        "registry_polls", "Looks at followed aliases.", "outcome",
+        lambda: none if resources.follower is None else resources.follower.counts,
+    )  # fmt: skip
 
 
 async def _cancelled(task: asyncio.Task) -> None:
@@ -123,6 +135,13 @@ def _watch(resources: Resources) -> None:
     meters, service, journal = resources.meters, resources.service, resources.log.journal
     meters.follow_models(service.registry)
     meters.watch("queue_depth", "Galaxies that wait for the engine.", lambda: service.queue_depth)
+    meters.watch("queue_capacity", "Most galaxies that may wait.", lambda: service.queue_capacity)
+    limit = resources.settings.server.max_in_flight
+    meters.watch("in_flight_limit", "Most calls at a time.", lambda: limit)
+    meters.watch_values(
+        "dependency_up", "Whether what is depended on answers.", "dependency",
+        lambda: resources.watch.up,
+    )  # fmt: skip
     meters.watch("ready", "Whether new requests are welcome.", lambda: resources.ready)
     meters.watch("database_buffer_records", "Records to be written.", lambda: journal.depth)
     meters.watch_counts(

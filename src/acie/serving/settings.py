@@ -174,6 +174,7 @@ class TelemetrySettings(_Section):
         "auto", description="JSON in ECS form, or for people; auto looks for a terminal."
     )
     otlp_endpoint: str | None = Field(None, description="Where OpenTelemetry traces go.")
+    check_s: float = Field(5.0, gt=0.0, description="Seconds between looks at cache, database.")
 
 
 def _merged(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:

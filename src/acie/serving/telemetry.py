@@ -37,7 +37,7 @@ class Telemetry:
         facts: dict[str, Any],
         *,
         failed: bool = False,
-        quiet: bool = False,
+        probe: bool = False,
     ) -> None:
         """A call has ended.
 
@@ -47,10 +47,12 @@ class Telemetry:
             status: HTTP status or gRPC code.
             facts: What its line says besides.
             failed: Whether the service is to blame.
-            quiet: Whether its line and spans are for those who look closely only.
+            probe: Whether it asked how the service is: counted apart, and unless it failed its
+                line and spans are for those who look closely only.
         """
         self.meters.in_flight.dec()
-        self.meters.call(request, status)
+        self.meters.call(request, status, probe)
+        quiet = probe and not failed
         own = {
             "duration_ms": round((time.perf_counter() - request.started) * 1e3, 2),
             "principal": request.principal.name,

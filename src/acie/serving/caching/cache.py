@@ -74,6 +74,11 @@ class AnswerCache:
                 continue
             return answer if leads else self._found("shared", answer)
 
+    @property
+    def ping(self) -> Callable[[], Awaitable[bool]] | None:
+        """Tells whether Redis answers; None where there is none."""
+        return None if self._remote is None else self._remote.ping
+
     async def close(self) -> None:
         """Let go of Redis."""
         if self._remote is not None:

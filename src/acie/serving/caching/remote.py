@@ -94,6 +94,10 @@ class RedisStore:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
+    async def ping(self) -> bool:
+        """Whether Redis answers; asked even while it rests, and changes nothing about that."""
+        return bool(await self._redis.ping())
+
     async def close(self) -> None:
         """End the writes that are under way and the connections."""
         await asyncio.gather(*self._writes, return_exceptions=True)

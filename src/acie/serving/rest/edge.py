@@ -57,7 +57,7 @@ class Edge:
         finally:
             self._open -= 1
             if telemetry is not None:
-                exchange.tell(telemetry, quiet=probe)
+                exchange.tell(telemetry, probe)
             leave_request(token)
 
     @property
@@ -154,7 +154,7 @@ class _Exchange:
             message["headers"] = headers.raw
         await self._send(message)
 
-    def tell(self, telemetry: Telemetry, quiet: bool) -> None:
+    def tell(self, telemetry: Telemetry, probe: bool) -> None:
         """One line per request; probes only when somebody looks closely."""
         client = self._scope.get("client")
         facts = {
@@ -167,9 +167,7 @@ class _Exchange:
         name = f"{self._scope['method']} {route}".strip()
         failed = self._status >= 500
         status = str(self._status or 499)
-        telemetry.finish(
-            self._request, name, status, facts, failed=failed, quiet=quiet and not failed
-        )
+        telemetry.finish(self._request, name, status, facts, failed=failed, probe=probe)
 
 
 def _rate_headers(allowance: Allowance) -> dict[str, str]:

@@ -27,6 +27,8 @@ class MetricsBody(BaseModel):
     batches: dict[str, float | None]
     cache: dict[str, float | None]
     database: dict[str, Any]
+    dependencies: dict[str, bool]
+    answers: dict[str, float | None]
     quality_flags: dict[str, int]
     gpu_utilization_percent: dict[str, float] | None
     models: list[dict[str, Any]]
@@ -46,4 +48,4 @@ async def prometheus(request: Request, resources: ResourcesOf) -> Response:
 async def metrics(resources: ResourcesOf) -> Response:
     """Requests, latency, queue, cache, models: what the dashboard shows."""
     own = resources
-    return reply(dashboard(own.meters, own.service, own.cache, own.log), JSON)
+    return reply(dashboard(own.meters, own.service, own.cache, own.log, own.watch.up), JSON)
