@@ -145,19 +145,6 @@ def test_files_that_hold_no_secret_are_refused(clean, tmp_path, capsys, environm
     assert "password" not in text
 
 
-def test_migrate_says_what_it_did(clean, capsys, postgres_url):
-    clean.setenv("ACIE_DATABASE__URL", postgres_url)
-    assert main(["migrate"]) == 0
-    assert "now" in capsys.readouterr().out
-    assert main(["migrate"]) == 0
-    assert "already" in capsys.readouterr().out
-    clean.setenv("ACIE_DATABASE__URL", "postgresql://me:hunter22@127.0.0.1:1/acie")
-    assert main(["migrate"]) == 2
-    text = capsys.readouterr().err
-    assert "database.url" in text
-    assert "hunter22" not in text
-
-
 def test_a_taken_port_is_said_before_models_are_loaded(clean, capsys):
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))

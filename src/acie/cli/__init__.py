@@ -307,23 +307,6 @@ def serve(
 
 
 @app.command()
-def migrate(
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML with settings.")
-    ] = None,
-) -> None:
-    """Bring the service's database to the tables of this version, and end.
-
-    For PostgreSQL, once before new replicas start; several at a time wait for one another.
-
-    Example: ACIE_DATABASE__URL=postgresql://acie:secret@db/acie acie migrate
-    """
-    from acie.cli.database import migrate
-
-    migrate(config)
-
-
-@app.command()
 def doctor() -> None:
     """Check this installation: versions, device, model, template grids."""
     from acie.cli.doctor import run

@@ -2,6 +2,7 @@
 
 __all__ = ["create", "revoke", "show"]
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import typer
 
-from acie.cli.database import with_database
 from acie.cli.output import table
 from acie.cli.serve import read_settings
 from acie.errors import ConfigurationError
@@ -91,13 +91,33 @@ def _with_keys(settings: Any, work: Callable[[Any], Awaitable[Any]]) -> Any:
     Raises:
         ConfigurationError: The database cannot be used.
     """
-    from acie.serving.storage import ApiKeyRepository, upgrade
+    from acie.serving.storage import ApiKeyRepository, Database, upgrade
 
-    async def with_tables(database: Any) -> Any:
-        await upgrade(database)
-        return await work(ApiKeyRepository(database))
+    async def run() -> Any:
+        database = Database(settings.database.url.get_secret_value())
+        try:
+            await upgrade(database)
+            return await work(ApiKeyRepository(database))
+        except (OSError, RuntimeError) as error:
+            raise _unusable(error) from None
+        except Exception as error:
+            # Errors of the driver hold the statement and its parameters: only their kind is said.
+            if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
+                raise _unusable(error) from None
+            raise
+        finally:
+            await database.close()
 
-    return with_database(settings, with_tables)
+    return asyncio.run(run())
+
+
+def _unusable(error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        "database.url",
+        expected="a database that can be reached and written",
+        found=type(error).__name__,
+        remedy="Set ACIE_DATABASE__URL to the database of the service.",
+    )
 
 
 def _facts(record: Any) -> dict[str, Any]:
