@@ -3,6 +3,7 @@
 __all__ = ["Cluster", "Key", "key_of"]
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -99,7 +100,10 @@ class Cluster:
         """
         if self._is_new():
             return "".join(f"+ {label_of(one)}\n" for one in objects)
-        return self._kubectl.run("diff", "-f", "-", text=as_yaml(objects), good=(0, 1))
+        text = self._kubectl.run("diff", "-f", "-", text=as_yaml(objects), good=(0, 1))
+        # Of the names of kubectl's temporary files the last part tells which object it is.
+        text = re.sub(r"^diff .*\n", "", text, flags=re.MULTILINE)
+        return re.sub(r"^(---|\+\+\+) .*/(\S+)\t.*$", r"\1 \2", text, flags=re.MULTILINE)
 
     def apply(self, objects: Iterable[Mapping[str, Any]]) -> str:
         """Make objects what they are to be.

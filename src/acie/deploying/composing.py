@@ -41,7 +41,9 @@ def render_compose(deployment: Deployment) -> dict[str, Any]:
         )
     command, _ = find_compose()
     named = [part for path in files for part in ("-f", str(path))]
-    outcome = run_program([*command, *named, "config"])
+    asked = {"ACIE_IMAGE": deployment.image, "ACIE_REPLICAS": deployment.replicas}
+    given = {name: str(value) for name, value in asked.items() if value is not None}
+    outcome = run_program([*command, *named, "config"], environment=given)
     if outcome.code != 0:
         raise ManifestError(
             "compose", expected="manifests that docker compose accepts", found=outcome.reason
@@ -51,22 +53,9 @@ def render_compose(deployment: Deployment) -> dict[str, Any]:
     if service is None:
         raise ManifestError("compose", expected=f"a service {_SERVICE}", found="none")
     project["name"] = deployment.namespace or project.get("name", _SERVICE)
-    if deployment.image is not None:
-        _change_image(project, service["image"], deployment.image)
-    deploy = service.setdefault("deploy", {})
-    if deployment.replicas is not None:
-        deploy["replicas"] = deployment.replicas
-        service.pop("scale", None)
     if deployment.gpus:
-        _devices(deploy)["count"] = deployment.gpus
+        _devices(service.setdefault("deploy", {}))["count"] = deployment.gpus
     return project
-
-
-def _change_image(project: dict[str, Any], old: str, new: str) -> None:
-    """Other services may run the same image, as the one that migrates does."""
-    for service in project["services"].values():
-        if service.get("image") == old:
-            service["image"] = new
 
 
 def _devices(deploy: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +109,7 @@ class ComposeProject:
         if wrong:
             raise ManifestError(
                 "secrets", expected="a file with a value for each", found="; ".join(wrong),
-                remedy="docs/deploy.md says how they are made.",
+                remedy=f"{manifests_folder() / 'compose' / 'make_secrets.sh'} makes them.",
             )  # fmt: skip
 
     def difference(self) -> str:

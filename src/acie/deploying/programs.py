@@ -3,10 +3,11 @@
 __all__ = ["Kubectl", "Outcome", "find_compose", "run_program"]
 
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,10 @@ class Outcome:
 
 
 def run_program(
-    command: Sequence[str], text: str | None = None, limit_s: float = 120.0
+    command: Sequence[str],
+    text: str | None = None,
+    limit_s: float = 120.0,
+    environment: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run a program to its end.
 
@@ -54,6 +58,7 @@ def run_program(
         command: The program and its arguments.
         text: Its standard input; nothing when left out.
         limit_s: Seconds after which it is ended.
+        environment: Variables besides those of this process.
 
     Raises:
         ProgramMissing: It cannot be started.
@@ -62,7 +67,7 @@ def run_program(
     try:
         done = subprocess.run(
             list(command), input="" if text is None else text, capture_output=True, text=True,
-            timeout=limit_s, check=False,
+            timeout=limit_s, check=False, env={**os.environ, **(environment or {})},
         )  # fmt: skip
     except OSError as error:
         raise ProgramMissing(

@@ -39,6 +39,8 @@ def render_kubernetes(deployment: Deployment, kubectl: Kubectl) -> list[dict[str
         text = kubectl.run("kustomize", str(top))
     objects = [one for one in yaml.safe_load_all(text) if one]
     service = _service(objects)
+    if deployment.image is not None:
+        _check_image(service, deployment.image_parts)
     if deployment.gpus:
         _limits(service)["nvidia.com/gpu"] = str(deployment.gpus)
     if deployment.replicas is not None:
@@ -77,6 +79,19 @@ def _service(objects: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if one["kind"] == "Deployment" and one["metadata"]["name"] == "acie":
             return one
     raise ManifestError("--overlay", expected="a Deployment named acie", found="none")
+
+
+def _check_image(service: dict[str, Any], parts: Mapping[str, str]) -> None:
+    """Images are found by their name; what has another is left as it is."""
+    found = service["spec"]["template"]["spec"]["containers"][0]["image"]
+    mark, last = ("@", parts["digest"]) if "digest" in parts else (":", parts["newTag"])
+    if found != f"{parts['newName']}{mark}{last}":
+        raise ManifestError(
+            "--image",
+            expected="an overlay that leaves the image the name acie",
+            found=f"{found}, whatever --image says",
+            remedy="Take the entry of acie out of the overlay's images.",
+        )
 
 
 def _limits(service: dict[str, Any]) -> dict[str, Any]:
