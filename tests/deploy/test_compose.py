@@ -83,9 +83,10 @@ def test_gpus_are_reserved_by_the_override_only(production):
     assert [(one["driver"], int(one["count"]), one["capabilities"]) for one in reserved] == [
         ("nvidia", 1, ["gpu"])
     ]
-    # The other services stay as they are.
-    same = set(production["services"]) - {"acie"}
-    assert all(both["services"][name] == production["services"][name] for name in same)
+    # The rights and secrets of the service stay as they are, and so does what migrates.
+    for name in ("read_only", "cap_drop", "security_opt", "user", "environment", "command"):
+        assert both["services"]["acie"][name] == production["services"]["acie"][name], name
+    assert both["services"]["migrate"]["image"] == production["services"]["migrate"]["image"]
 
 
 def test_the_environment_decides_on_image_replicas_and_addresses():
