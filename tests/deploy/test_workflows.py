@@ -143,7 +143,7 @@ def test_commands_of_make_and_of_files_exist():
             assert (ROOT / file).is_file(), line
         for module in re.findall(r"python -m (acie[\w.]*)", line):
             assert (ROOT / "src" / module.replace(".", "/")).with_suffix(".py").is_file(), line
-        for file in re.findall(r"-f (\S+)", line):
+        for file in re.findall(r" -f (deploy/\S+)", line):
             assert (ROOT / file).is_file(), line
     assert used >= 7
 
