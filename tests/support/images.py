@@ -91,6 +91,8 @@ def pip_settings() -> tuple[str, list[Path]]:
         found["cert"] = str(_CERTIFICATES)
     words = " ".join(found.values()).split()
     folders = [Path(word.removeprefix("file://")) for word in words]
+    # The files of a simple index lie beside it.
+    folders = [f.parent if f.name == "simple" else f for f in folders]
     parser = configparser.ConfigParser(interpolation=None)
     parser["global"] = found
     lines = "".join(f"{k} = {v}\n" for k, v in parser["global"].items())
