@@ -153,7 +153,7 @@ def test_build_arguments_are_those_of_the_dockerfile():
         re.findall(r"^ARG (\w+)", (ROOT / "deploy/docker/Dockerfile.production").read_text(), re.M)
     )
     used = set(re.findall(r"--build-arg (\w+)=", " ".join(commands())))
-    assert used == {"PIP_OPTIONS", "REVISION", "PAGE", "ACCELERATOR", "VERSION", "CREATED"}
+    assert used == {"PIP_OPTIONS", "REVISION", "ACCELERATOR", "VERSION", "CREATED"}
     assert used <= declared
 
 
