@@ -1,21 +1,24 @@
 # One-word tasks. PYTHON is any interpreter of 3.11 or newer.
+# Versions to install: those that the tests ran with, unless another file is named.
 PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 
-.PHONY: install servers test check demo train
+.PHONY: install servers test check images wheel audit version demo train
 
 install: .venv/installed  ## make .venv and install
 
-.venv/installed: pyproject.toml constraints.txt clients/python/pyproject.toml
+.venv/installed: pyproject.toml $(CONSTRAINTS) clients/python/pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt torch
-	$(BIN)/pip install -q -c constraints.txt -e '.[all,torchserve,test]'
-	$(BIN)/pip install -q -c constraints.txt -e 'clients/python[grpc]'
+	$(BIN)/pip install -q -c $(CONSTRAINTS) torch
+	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[all,torchserve,test]'
+	$(BIN)/pip install -q -c $(CONSTRAINTS) -e 'clients/python[grpc]'
 	touch $@
 
 # The servers and tools that the tests start. Where one is missing and this user may, Debian has it.
 SERVERS = nginx:nginx redis-server:redis-server java:openjdk-17-jre-headless pg_ctlcluster:postgresql \
-    prometheus:prometheus amtool:prometheus-alertmanager chromium:chromium kubectl:kubernetes-client
+    prometheus:prometheus amtool:prometheus-alertmanager chromium:chromium kubectl:kubernetes-client \
+    docker-compose:docker-compose
 
 servers:  ## servers and tools of the tests, where they are missing and this user may
 	@missing=; for pair in $(SERVERS); do \
@@ -31,6 +34,21 @@ test: install servers  ## set up and run every test
 
 check: install  ## lint
 	$(BIN)/ruff check src tests benchmarks docs clients contracts examples
+
+images: install  ## build the image of production with buildah, run it and ask it (minutes; as root)
+	$(BIN)/python -m pytest -m image tests/deploy/test_images.py
+
+wheel:  ## build the wheel into dist; with the dashboard where clients/dashboard was built before
+	rm -rf build dist
+	$(PYTHON) -m pip wheel -q --no-deps --wheel-dir dist .
+
+audit:  ## known vulnerabilities of the versions in constraints.txt
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/pip install -q pip-audit==2.10.1
+	.venv/audit/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
+
+version:  ## print the version of the project
+	@$(PYTHON) -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])'
 
 demo: install  ## answer one question on the bundled example, or on SPECTRUM=FILE
 	$(BIN)/python -m acie.demo $(SPECTRUM)

@@ -76,6 +76,7 @@ LAYERS = {
         "acie", "engine", "export", "manifest", "observation", "physics", "simulation",
     },
     "training": {"bundle", "inference", "physics", "simulation"},
+    "deploying": set(),
     "tracking": {"acie", "bundle", "manifest", "tabular"},
     "cluster": {
         "acie", "engine", "io", "manifest", "observation", "redshift", "results", "training",
@@ -95,7 +96,8 @@ OWNERS = {
     "model_archiver": {"export/torchserve.py"},
     "lightning": {"training", "cluster"},
     "mlflow": {"tracking/store.py"},
-    "yaml": {"tabular", "training", "cluster"},
+    "yaml": {"tabular", "training", "cluster", "deploying"},
+    "kubernetes_validate": {"deploying/objects.py"},
     "astropy": {"io", "report.py", "demo.py", "physics/ssp.py"},
     "specutils": {"io"},
     "pyarrow": {"io"},

@@ -28,9 +28,14 @@ Every error says which argument is wrong, what was expected, what was found and 
     │   ├── IncompatibleBundle      made by an incompatible version
     │   ├── ChecksumMismatch        a file is truncated or has been changed
     │   └── ParityError             an exported model answers otherwise than what it was made from
-    └── TrackingError               MLflow refuses what it was asked
-        ├── RegistryUnreachable     its server or database does not answer
-        └── PromotionRefused        a version falls short of what production asks for
+    ├── TrackingError               MLflow refuses what it was asked
+    │   ├── RegistryUnreachable     its server or database does not answer
+    │   └── PromotionRefused        a version falls short of what production asks for
+    └── DeploymentError             what is to be deployed cannot be
+        ├── ProgramMissing          kubectl or docker is not there, or too old
+        ├── ManifestError           manifests cannot be rendered, or are refused
+        ├── ClusterUnreachable      the cluster or the container engine does not answer
+        └── RolloutFailed           applied, but it did not come up; says what was done about it
 """
 
 __all__ = [
@@ -39,14 +44,17 @@ __all__ = [
     "CausalError",
     "ChecksumMismatch",
     "ClusterError",
+    "ClusterUnreachable",
     "ConfigurationError",
     "ConflictingInterventions",
     "CyclicGraph",
     "DataError",
+    "DeploymentError",
     "IncompatibleBundle",
     "InferenceError",
     "MalformedCatalogue",
     "MalformedSpectrum",
+    "ManifestError",
     "MissingRedshift",
     "NotFitted",
     "NotIdentifiable",
@@ -56,9 +64,11 @@ __all__ = [
     "OutsideSupport",
     "ParityError",
     "PhysicsError",
+    "ProgramMissing",
     "PromotionRefused",
     "ReaderNotFound",
     "RegistryUnreachable",
+    "RolloutFailed",
     "TrackingError",
     "UnitMismatch",
     "UnknownModel",
@@ -206,3 +216,23 @@ class RegistryUnreachable(TrackingError):
 
 class PromotionRefused(TrackingError):
     """A version falls short of what production asks for; the message lists in what."""
+
+
+class DeploymentError(ACIEError):
+    """What is to be deployed cannot be."""
+
+
+class ProgramMissing(DeploymentError):
+    """A program that deploys is not there, or too old."""
+
+
+class ManifestError(DeploymentError):
+    """Manifests cannot be rendered, or are refused before or by the cluster."""
+
+
+class ClusterUnreachable(DeploymentError):
+    """The cluster or the container engine does not answer."""
+
+
+class RolloutFailed(DeploymentError):
+    """What was applied did not come up; the message says what was done about it."""

@@ -14,7 +14,7 @@ from servers import Nginx, free_port, running
 from acie.serving.rpc._generated import acie_pb2 as pb
 from acie.serving.rpc._generated import acie_pb2_grpc
 
-CONF = Path(__file__).parents[2] / "deploy" / "nginx" / "acie.conf"
+NGINX = Path(__file__).parents[2] / "deploy" / "nginx"
 
 
 class Proxied(Nginx):
@@ -22,7 +22,7 @@ class Proxied(Nginx):
 
     def __init__(self, replicas: list[Served]) -> None:
         self.grpc_port = free_port()
-        text = CONF.read_text()
+        text = "".join((NGINX / name).read_text() for name in ("replicas.conf", "acie.conf"))
         for place, one in zip((8081, 8082), replicas, strict=True):
             text = text.replace(f"server 127.0.0.1:{place} ", f"server 127.0.0.1:{one.port} ")
         for place, one in zip((50061, 50062), replicas, strict=True):

@@ -105,6 +105,46 @@ def test_a_broken_file_is_refused(clean, tmp_path):
             Settings.read(file)
 
 
+def test_secrets_may_lie_in_files(clean, tmp_path, capsys):
+    secret = "a-secret-of-at-least-32-characters-0123"
+    (tmp_path / "secret").write_text(secret + "\n")
+    (tmp_path / "url").write_text("postgresql://acie:hunter22@db/acie")
+    clean.setenv("ACIE_AUTH__SECRET_FILE", str(tmp_path / "secret"))
+    clean.setenv("ACIE_DATABASE__URL_FILE", str(tmp_path / "url"))
+    clean.setenv("ACIE_DATABASE__BUFFER", "7")
+    found = Settings.read()
+    assert found.auth.secret.get_secret_value() == secret
+    assert found.database.url.get_secret_value() == "postgresql://acie:hunter22@db/acie"
+    assert found.database.buffer == 7
+    assert Settings() == found
+    assert main(["serve", "--print-settings"]) == 0
+    text = capsys.readouterr().out
+    assert "# secret: (set)  # from ACIE_AUTH__SECRET_FILE" in text
+    assert "buffer: 7  # from ACIE_DATABASE__BUFFER" in text
+    assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"ACIE_AUTH__SECRET_FILE": "nowhere"}, "No such file"),
+        ({"ACIE_AUTH__SECRET_FILE": "empty"}, "nothing in it"),
+        ({"ACIE_AUTH__SECRET_FILE": "short"}, "32 random bytes"),
+        ({"ACIE_AUTH__SECRET_FILE": "short", "ACIE_AUTH__SECRET": "x" * 40}, "both"),
+        ({"ACIE_AUTH__ISSUER_FILE": "short"}, "auth.issuer_file"),
+    ],
+)
+def test_files_that_hold_no_secret_are_refused(clean, tmp_path, capsys, environment, says):
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "short").write_text("password")
+    for name, value in environment.items():
+        clean.setenv(name, value)
+    assert main(["serve", "--print-settings"]) == 2
+    text = capsys.readouterr().err
+    assert says in text
+    assert "password" not in text
+
+
 def test_a_taken_port_is_said_before_models_are_loaded(clean, capsys):
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))

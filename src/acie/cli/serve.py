@@ -109,8 +109,9 @@ def settings_text(settings: Any, sources: list[tuple[str, dict[str, Any]]]) -> s
 def _source(section: str, name: str, sources: list[tuple[str, dict[str, Any]]]) -> str:
     for source, content in sources:
         if name in (content.get(section) or {}):
-            if source == "environment":
-                return f"ACIE_{section.upper()}__{name.upper()}"
+            if source in ("environment", "secret file"):
+                suffix = "_FILE" if source == "secret file" else ""
+                return f"ACIE_{section}__{name}{suffix}".upper()
             return f"--{name.replace('_', '-')}" if source == "flag" else source
     return "default"
 

@@ -1,6 +1,6 @@
 """``acie token``: API keys of the service."""
 
-__all__ = ["create", "revoke", "show"]
+__all__ = ["create", "revoke", "show", "unusable_database"]
 
 import asyncio
 import json
@@ -99,11 +99,11 @@ def _with_keys(settings: Any, work: Callable[[Any], Awaitable[Any]]) -> Any:
             await upgrade(database)
             return await work(ApiKeyRepository(database))
         except (OSError, RuntimeError) as error:
-            raise _unusable(error) from None
+            raise unusable_database(error) from None
         except Exception as error:
             # Errors of the driver hold the statement and its parameters: only their kind is said.
             if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
-                raise _unusable(error) from None
+                raise unusable_database(error) from None
             raise
         finally:
             await database.close()
@@ -111,7 +111,8 @@ def _with_keys(settings: Any, work: Callable[[Any], Awaitable[Any]]) -> Any:
     return asyncio.run(run())
 
 
-def _unusable(error: Exception) -> ConfigurationError:
+def unusable_database(error: Exception) -> ConfigurationError:
+    """Says that the database cannot be used, and nothing of what an error holds but its kind."""
     return ConfigurationError(
         "database.url",
         expected="a database that can be reached and written",

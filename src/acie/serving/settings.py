@@ -1,7 +1,8 @@
 """Settings of the service: a file, the environment and flags, in rising precedence.
 
 Variables of the environment have the prefix ``ACIE_``, and two underscores between the section and
-the name: ``ACIE_CACHE__URL=redis://localhost``.
+the name: ``ACIE_CACHE__URL=redis://localhost``. A secret may lie in a file that a variable with
+one more ``_FILE`` names: ``ACIE_CACHE__URL_FILE=/run/secrets/cache_url``.
 """
 
 __all__ = [
@@ -20,18 +21,22 @@ import functools
 import ipaddress
 import urllib.parse
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
     YamlConfigSettingsSource,
 )
 
 from acie.errors import ConfigurationError
+
+#: What a variable is called that names a file with a secret, and not the secret.
+_FILE = "_file"
 
 
 def is_local(host: str | None) -> bool:
@@ -207,6 +212,65 @@ def _yaml(cls: type[BaseSettings], file: Path) -> dict[str, Any]:
         ) from None
 
 
+def _is_secret(section: type[BaseModel], name: str) -> bool:
+    field = section.model_fields.get(name)
+    return field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+
+
+class _Environment(EnvSettingsSource):
+    """Variables, and files with secrets that variables name."""
+
+    def read(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What variables say, and what the files hold.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or both a secret and its file are given.
+        """
+        plain, files = super().__call__(), {}
+        for section, field in self.settings_cls.model_fields.items():
+            content = plain.get(section)
+            if not isinstance(content, dict):
+                continue
+            for key in [key for key in content if key.endswith(_FILE)]:
+                name = key.removesuffix(_FILE)
+                if _is_secret(field.annotation, name):
+                    variable = f"ACIE_{section}__{key}".upper()
+                    if content.get(name) is not None:
+                        raise ConfigurationError(
+                            variable,
+                            expected="a secret or a file that holds it",
+                            found="both",
+                            remedy=f"Unset {variable.removesuffix('_FILE')}.",
+                        )
+                    files.setdefault(section, {})[name] = _secret(variable, content.pop(key))
+        return plain, files
+
+    def __call__(self) -> dict[str, Any]:
+        """Both as one."""
+        return _merged(*self.read())
+
+
+def _secret(variable: str, file: str) -> str:
+    """Content of a file, without the line's end that editors leave.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is empty.
+    """
+    try:
+        found = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        problem = "" if found else "nothing in it"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or type(error).__name__
+    if problem:
+        raise ConfigurationError(
+            variable,
+            expected="a readable file that holds one secret",
+            found=f"{file} ({problem})",
+            remedy="The user of the service must be able to read it.",
+        )
+    return found
+
+
 def _unusable(error: ValidationError | SettingsError) -> ConfigurationError:
     """Which settings are wrong, by name and without their values, which may be secrets."""
     if isinstance(error, SettingsError):
@@ -253,6 +317,18 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment with the files that it names; pydantic's other sources are not used."""
+        return init_settings, _Environment(settings_cls)
+
+    @classmethod
     def read(cls, file: Path | None = None, **flags: Any) -> "Settings":
         """Settings of a YAML file, of the environment, and of flags.
 
@@ -272,7 +348,8 @@ class Settings(BaseSettings):
     @classmethod
     def sources(cls, file: Path | None = None, **flags: Any) -> list[tuple[str, dict[str, Any]]]:
         """Names and contents of where settings come from, the strongest first."""
-        found = [("flag", flags), ("environment", EnvSettingsSource(cls)())]
+        variables, files = _Environment(cls).read()
+        found = [("flag", flags), ("environment", variables), ("secret file", files)]
         if file is not None:
             found.append((file.name, _yaml(cls, file)))
         return found
