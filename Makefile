@@ -3,6 +3,7 @@
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
+PROCESSES ?= 2
 
 .PHONY: install servers test check images wheel audit version demo train
 
@@ -29,8 +30,9 @@ servers:  ## servers and tools of the tests, where they are missing and this use
 	    apt-get -q install -y --no-install-recommends $$missing || true; \
 	else echo "missing, their tests are skipped:$$missing"; fi
 
+# Two processes of one thread each: much of the time goes to waiting for servers.
 test: install servers  ## set up and run every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
 check: install  ## lint
 	$(BIN)/ruff check src tests benchmarks docs clients contracts examples
