@@ -267,9 +267,8 @@ def watched(tmp_path_factory, redis_server):  # noqa: F811
     environment = {"ACIE_CACHE__URL": redis_server.url, "ACIE_TELEMETRY__CHECK_S": "0.3"}
     receiver = Receiver()
     manager = receivers_of(read_yaml(FOLDER / "alertmanager" / "alertmanager.yml"), receiver.url)
-    service = Served(tmp_path_factory.mktemp("watched"), **environment)
     with (
-        service.patiently() as one,
+        Served(tmp_path_factory.mktemp("watched"), **environment) as one,
         running(Alertmanager(manager)) as alertmanager,
     ):
         config = read_yaml(FOLDER / "prometheus" / "prometheus.yml")
