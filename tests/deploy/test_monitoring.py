@@ -307,7 +307,7 @@ def test_every_panel_and_alert_has_data(watched):
         return sorted(queries)
 
     try:
-        until(lambda: not empty(), "answers to all queries", 90.0)
+        until(lambda: not empty(), "answers to all queries", 240.0)
     except AssertionError:
         pytest.fail(f"no data: {json.dumps(queries, indent=1)}")
     unwell = [rule["name"] for rule in watched.prometheus.rules() if rule["health"] != "ok"]
