@@ -108,7 +108,7 @@ def lines(tmp_path_factory):
     head = {"Authorization": f"Bearer {token}"}
     path = "/api/v2/inference/counterfactual"
     service = Served(folder, ACIE_AUTH__SECRET=SECRET, ACIE_SERVER__NOTICE_S="0.1")
-    with service.patiently() as one, httpx.Client(base_url=one.url, timeout=120.0) as client:
+    with service as one, httpx.Client(base_url=one.url, timeout=120.0) as client:
         trace = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
         found = [
             client.post(path, json=question(samples=2), headers=head | trace),

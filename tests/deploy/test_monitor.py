@@ -26,7 +26,7 @@ TOKEN = "acie_" + "x" * 43
 def served(tmp_path_factory):
     """A service that was asked three questions."""
     folder = tmp_path_factory.mktemp("monitored")
-    with Served(folder, ACIE_TELEMETRY__CHECK_S="0.3").patiently() as one:
+    with Served(folder, ACIE_TELEMETRY__CHECK_S="0.3") as one:
         path = f"{one.url}/api/v2/inference/counterfactual"
         for body in (question(samples=2), question(samples=2), question() | {"hold": ["nix"]}):
             httpx.post(path, json=body, timeout=120.0)

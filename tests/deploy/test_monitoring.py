@@ -267,9 +267,8 @@ def watched(tmp_path_factory, redis_server):  # noqa: F811
     environment = {"ACIE_CACHE__URL": redis_server.url, "ACIE_TELEMETRY__CHECK_S": "0.3"}
     receiver = Receiver()
     manager = receivers_of(read_yaml(FOLDER / "alertmanager" / "alertmanager.yml"), receiver.url)
-    service = Served(tmp_path_factory.mktemp("watched"), **environment)
     with (
-        service.patiently() as one,
+        Served(tmp_path_factory.mktemp("watched"), **environment) as one,
         running(Alertmanager(manager)) as alertmanager,
     ):
         config = read_yaml(FOLDER / "prometheus" / "prometheus.yml")
@@ -308,7 +307,7 @@ def test_every_panel_and_alert_has_data(watched):
         return sorted(queries)
 
     try:
-        until(lambda: not empty(), "answers to all queries", 90.0)
+        until(lambda: not empty(), "answers to all queries", 240.0)
     except AssertionError:
         pytest.fail(f"no data: {json.dumps(queries, indent=1)}")
     unwell = [rule["name"] for rule in watched.prometheus.rules() if rule["health"] != "ok"]

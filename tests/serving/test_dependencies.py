@@ -52,7 +52,7 @@ def test_a_redis_that_dies_is_seen_without_a_request(tmp_path, redis_server):
     environment = {"ACIE_CACHE__URL": redis_server.url, "ACIE_TELEMETRY__CHECK_S": "0.2"}
     cache = ("acie_dependency_up", ("dependency", "cache"))
     database = ("acie_dependency_up", ("dependency", "database"))
-    with Served(tmp_path, **environment).patiently() as one:
+    with Served(tmp_path, **environment) as one:
         until(lambda: metrics(one).get(cache) == 1)
         redis_server.kill()
         try:

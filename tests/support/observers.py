@@ -16,7 +16,7 @@ from servers import Server, program
 __all__ = ["Alertmanager", "Prometheus", "Receiver", "read_yaml", "until"]
 
 
-def until(condition: Callable[[], Any], what: str, patience_s: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], what: str, patience_s: float = 120.0) -> Any:
     """What the condition returns, once it is true."""
     end = time.monotonic() + patience_s
     while True:

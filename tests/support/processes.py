@@ -52,10 +52,10 @@ class Served:
                 [sys.executable, "-c", MAIN, "serve", "--port", "0", "--grpc-port", "0", *flags],
                 stdout=stream, stderr=stream, env=own, cwd=folder,
             )  # fmt: skip
-        self.url, self._patience_s = "", 90.0
+        self.url = ""
 
-    def wait(self, seconds: float = 90.0) -> "Served":
-        """Until it serves."""
+    def wait(self, seconds: float = 300.0) -> "Served":
+        """Until it serves, also on a machine that has much else to do."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = re.search(r'"url":"(http://[^"]+)"', self.text)
@@ -97,14 +97,9 @@ class Served:
             self.process.wait()
             raise
 
-    def patiently(self, seconds: float = 300.0) -> "Served":
-        """The same, for a machine that has much else to do."""
-        self._patience_s = seconds
-        return self
-
     def __enter__(self) -> "Served":
         try:
-            return self.wait(self._patience_s)
+            return self.wait()
         except BaseException:
             self.__exit__()
             raise
