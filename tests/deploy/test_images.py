@@ -101,7 +101,7 @@ def served(built, tmp_path_factory):
     with built.started(
         log, "serve", "--host", "127.0.0.1", "--port", str(port), "--grpc-port", str(free_port())
     ) as one:
-        end = time.monotonic() + 180.0
+        end = time.monotonic() + 400.0
         while time.monotonic() < end and one.process.poll() is None:
             try:
                 if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200:
