@@ -291,65 +291,71 @@ def _answered(work, seconds: float = 60.0):
             time.sleep(0.1)
 
 
-@pytest.mark.slow
-def test_mlflow_keeps_its_runs_in_a_database_of_its_own(production, secrets, tmp_path):
-    """The script of PostgreSQL's image and the command of MLflow, as the containers run them."""
-    pytest.importorskip("mlflow")
-    port = free_port()
+@pytest.fixture(scope="module")
+def registry(secrets):
+    """Address of MLflow's database, made by the script that PostgreSQL's image runs."""
     with running(PostgreSQL()) as postgres:
-        url = postgres.url
-        subprocess.run(
-            [program("psql"), url, "-XAtqc", "CREATE ROLE acie SUPERUSER LOGIN"], check=True
-        )
-        subprocess.run([program("psql"), url, "-XAtqc", "CREATE DATABASE acie"], check=True)
+        postgres.run("CREATE ROLE acie SUPERUSER LOGIN")
+        postgres.run("CREATE DATABASE acie OWNER acie")
+        folders = [os.environ["PATH"], str(Path(program("psql")).parent)]
         subprocess.run(
             [COMPOSE / "postgres" / "mlflow.sh"], check=True,
             env=os.environ | {
-                "PATH": os.pathsep.join([os.environ["PATH"], str(Path(program("psql")).parent)]),
-                "PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "POSTGRES_USER": "acie",
-                "POSTGRES_DB": "acie", "MLFLOW_PASSWORD_FILE": str(secrets / "mlflow_password"),
+                "PATH": os.pathsep.join(folders), "PGHOST": "127.0.0.1",
+                "PGPORT": str(postgres.port), "POSTGRES_USER": "acie", "POSTGRES_DB": "acie",
+                "MLFLOW_PASSWORD_FILE": str(secrets / "mlflow_password"),
             },
         )  # fmt: skip
-        here = tmp_path / "secrets"
-        here.mkdir()
         written = (secrets / "mlflow_database_url").read_text()
-        address = written.replace("postgres:5432", f"127.0.0.1:{postgres.port}")
-        (here / "mlflow_database_url").write_text(address)
-        with psycopg.connect(address.replace("+psycopg", "")) as connection:
-            assert connection.execute("SELECT current_user").fetchone() == ("mlflow",)
-        service = production["services"]["mlflow"]
-        # Compose doubles the dollars of what it prints, so that it can be read again.
-        script = service["command"][0].replace("$$", "$")
-        script = script.replace("/run/secrets", str(here)).replace(
-            "/var/lib/acie", str(tmp_path)
-        )
-        script = script.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
-        with (tmp_path / "log").open("wb") as log:
-            process = subprocess.Popen(
-                ["sh", "-c", script], stdout=log, stderr=log, cwd=tmp_path,
-                env=os.environ | service["environment"]
-                | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-            )  # fmt: skip
-        try:
-            base = f"http://127.0.0.1:{port}"
-            _answered(lambda: httpx.get(f"{base}/health", timeout=30.0).raise_for_status(), 400.0)
-            # Under the name that other containers use.
-            made = httpx.post(
-                f"{base}/api/2.0/mlflow/experiments/create", json={"name": "here"},
-                headers={"Host": "mlflow:5000"}, timeout=60.0,
-            )  # fmt: skip
-            assert made.status_code == 200, made.text
-            forged = httpx.post(
-                f"{base}/api/2.0/mlflow/experiments/create", json={"name": "there"},
-                headers={"Host": "elsewhere.example"}, timeout=60.0,
-            )  # fmt: skip
-            assert forged.status_code == 403
-            with psycopg.connect(address.replace("+psycopg", "")) as connection:
-                names = connection.execute("SELECT name FROM experiments").fetchall()
-            assert ("here",) in names
-        finally:
-            process.terminate()
-            process.wait(30)
+        yield written.replace("postgres:5432", f"127.0.0.1:{postgres.port}")
+
+
+def test_mlflow_has_a_database_of_its_own(registry):
+    with psycopg.connect(registry.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("mlflow",)
+        connection.execute("CREATE TABLE mine (id int)")
+        owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'mlflow'"
+        assert connection.execute(owner).fetchone() == ("mlflow",)
+        connection.rollback()
+
+
+@pytest.mark.image
+@pytest.mark.slow
+def test_mlflow_keeps_its_runs_there(production, registry, tmp_path):
+    """The command of the container; its start takes most of a minute, so make images runs it."""
+    port = free_port()
+    (tmp_path / "mlflow_database_url").write_text(registry)
+    service = production["services"]["mlflow"]
+    # Compose doubles the dollars of what it prints, so that it can be read again.
+    script = service["command"][0].replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    script = script.replace("/var/lib/acie", str(tmp_path))
+    script = script.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
+    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["sh", "-c", script], stdout=log, stderr=log, cwd=tmp_path,
+            env=os.environ | service["environment"] | {"PATH": os.pathsep.join(folders)},
+        )  # fmt: skip
+    base = f"http://127.0.0.1:{port}"
+
+    def create(name: str, host: str) -> int:
+        """Status of a request under the name of a host."""
+        return httpx.post(
+            f"{base}/api/2.0/mlflow/experiments/create", json={"name": name},
+            headers={"Host": host}, timeout=60.0,
+        ).status_code  # fmt: skip
+
+    try:
+        _answered(lambda: httpx.get(f"{base}/health", timeout=30.0).raise_for_status(), 400.0)
+        # The name that other containers use, and one that nobody should.
+        assert create("here", "mlflow:5000") == 200
+        assert create("there", "elsewhere.example") == 403
+        with psycopg.connect(registry.replace("+psycopg", "")) as connection:
+            names = connection.execute("SELECT name FROM experiments").fetchall()
+        assert ("here",) in names
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_nginx_takes_the_configuration(tmp_path):

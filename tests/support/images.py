@@ -134,7 +134,7 @@ class Built:
             f"mount -t tmpfs -o mode=1777,size=1g tmpfs {root}/tmp",
             *(f"mount -t tmpfs -o uid=10001,gid=10001,mode=0750,size=1g tmpfs {root}{volume}"
               for volume in self.config["Volumes"]),
-            f"exec chroot --userspec={self.config['User']} {root} /bin/sh -c "
+            f"exec {program('chroot')} --userspec={self.config['User']} {root} /bin/sh -c "
             f"'cd \"$0\" && exec {quoted}' {self.config['WorkingDir']} {quoted}",
         ]  # fmt: skip
         return [
