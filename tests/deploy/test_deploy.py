@@ -13,7 +13,13 @@ import yaml
 from api_server import ApiServer
 
 from acie.cli import main
-from acie.deploying import Deployment, Kubectl, manifests_folder, render_kubernetes
+from acie.deploying import (
+    Deployment,
+    Kubectl,
+    manifests_folder,
+    render_kubernetes,
+    settle_secret,
+)
 from acie.deploying.readiness import state_of, troubles
 from acie.errors import ConfigurationError, ManifestError, ProgramMissing
 
@@ -171,20 +177,28 @@ def test_a_first_release_that_fails_says_what_stays(api, capsys):
     assert api.find("deployments", "acie") is None
 
 
-def test_secrets_that_cannot_be(api, capsys, tmp_path):
-    run = ("--host", HOST, "--image", IMAGE, "--yes", "--secrets")
+def test_secrets_that_cannot_be(tmp_path):
     template = manifests_folder() / "k8s" / "secret.template.yaml"
-    for file, words in (
-        (template, "auth-secret is the placeholder"),
-        (filled(tmp_path, auth_secret="short"), "fewer than 32 bytes"),
-        (filled(tmp_path, database_password="p@ss/word:123456"), "letters, digits"),
-        (tmp_path / "none.yaml", "No such file"),
+    other = tmp_path / "other.yaml"
+    other.write_text("kind: ConfigMap\n")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("kind: Secret\nstringData: {auth-secret: p@ss")
+    for make, words in (
+        (lambda: template, "auth-secret is the placeholder"),
+        (lambda: filled(tmp_path, auth_secret="p@ss"), "auth-secret has fewer than 32 bytes"),
+        (lambda: filled(tmp_path, database_password="p@ss/word:123456"), "letters, digits"),
+        (lambda: filled(tmp_path, cache_password=""), "cache-password is missing"),
+        (lambda: tmp_path / "none.yaml", "No such file"),
+        (lambda: other, "something else"),
+        (lambda: broken, "something else"),
     ):
-        code, _, err = deploy(capsys, *run, file)
-        assert code == 2
-        assert words in err
-        assert "p@ss" not in err
-    assert not api.writes
+        with pytest.raises(ConfigurationError) as error:
+            settle_secret(make(), "production", None)
+        assert words in str(error.value)
+        assert "p@ss" not in str(error.value)
+    made, there = settle_secret(filled(tmp_path), "production", None)
+    assert made == there
+    assert len(made) == 3
 
 
 def test_no_cluster(capsys, tmp_path, monkeypatch, kubectl):
