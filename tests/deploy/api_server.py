@@ -136,6 +136,8 @@ class ApiServer:
                 name: base64.b64encode(value.encode()).decode()
                 for name, value in new.pop("stringData").items()
             }
+        if old is not None and _given(new) == _given(old):
+            return old  # as a real one, which gives no new generation to what has not changed
         generation = old["metadata"]["generation"] if old else 0
         new["metadata"] = {
             **new["metadata"], "uid": f"{key[0]}-{key[2]}", "generation": generation + 1,
@@ -235,6 +237,13 @@ def _key(path: str) -> tuple[str, str, str] | None:
     if not parts or parts[0] not in KINDS:
         return None
     return parts[0], namespace, parts[1] if len(parts) > 1 else ""
+
+
+def _given(one: dict) -> dict:
+    """An object without what the server itself writes into its metadata."""
+    own = ("uid", "generation", "resourceVersion")
+    metadata = {name: value for name, value in one["metadata"].items() if name not in own}
+    return {**one, "metadata": metadata}
 
 
 #: What tells the entries of a list from one another; lists not named are replaced as a whole.

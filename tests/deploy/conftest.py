@@ -2,10 +2,13 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
-from manifests import K8S, needed
+from servers import missing, program
+
+K8S = Path(__file__).parents[2] / "deploy" / "k8s"
 
 
 @pytest.fixture(scope="session")
@@ -13,11 +16,11 @@ def kubectl() -> str:
     from acie.deploying import Kubectl
     from acie.errors import ProgramMissing
 
-    path = needed("kubectl")
+    path = program("kubectl")
     try:
         Kubectl()
     except ProgramMissing as error:
-        pytest.skip(str(error))
+        missing(str(error))
     return path
 
 

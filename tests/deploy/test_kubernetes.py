@@ -2,9 +2,9 @@
 
 import inspect
 import json
+import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from manifests import K8S, needed
+from servers import free_port, program
 
 import acie
 from acie.serving.settings import Settings
 from acie.serving.storage.journal import InferenceJournal
 
-ROOT = K8S.parents[1]
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "deploy" / "k8s"
 VARIANTS = ("dev", "production", "gpu")
 FILES = sorted(K8S.rglob("*.yaml"))
 TEMPLATE = yaml.safe_load((K8S / "secret.template.yaml").read_text())
@@ -73,10 +74,10 @@ def environment(objects, kind="Deployment", name="acie"):
 
 
 def test_kubernetes_accepts_all_of_it(rendered):
-    program = Path(sys.executable).with_name("kubernetes-validate")
+    checker = Path(sys.executable).with_name("kubernetes-validate")
     files = [*rendered["files"], K8S / "secret.template.yaml"]
     done = subprocess.run(
-        [str(program), "--strict", "--quiet", *map(str, files)], capture_output=True, text=True
+        [str(checker), "--strict", "--quiet", *map(str, files)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -86,8 +87,8 @@ def test_a_misspelt_field_would_be_seen(rendered, tmp_path):
     broken["spec"]["template"]["spec"]["terminationGracePeriod"] = 45
     file = tmp_path / "broken.yaml"
     file.write_text(yaml.safe_dump(broken))
-    program = Path(sys.executable).with_name("kubernetes-validate")
-    done = subprocess.run([str(program), "--strict", str(file)], capture_output=True, text=True)
+    checker = Path(sys.executable).with_name("kubernetes-validate")
+    done = subprocess.run([str(checker), "--strict", str(file)], capture_output=True, text=True)
     assert done.returncode != 0
     assert "terminationGracePeriod" in done.stdout + done.stderr
 
@@ -166,7 +167,7 @@ def space(name):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_network_is_closed_but_for_what_is_needed(rendered, variant):
+def test_the_network_is_closed_but_for_what_is_program(rendered, variant):
     objects = rendered[variant]
     closed = one(objects, "NetworkPolicy", "deny-all")["spec"]
     assert closed == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -223,7 +224,7 @@ def test_overlays_differ_where_they_should(rendered):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_settings_are_ones_that_the_service_has(rendered, variant, monkeypatch):
     given = environment(rendered[variant])
-    for name in [name for name in __import__("os").environ if name.startswith("ACIE_")]:
+    for name in [name for name in os.environ if name.startswith("ACIE_")]:
         monkeypatch.delenv(name)
     known = {
         f"ACIE_{section}__{name}".upper()
@@ -368,7 +369,7 @@ def test_autoscaling_asks_for_a_metric_that_is_counted(rendered, tmp_path):
                                                       "expr": rule["seriesQuery"]}]  # fmt: skip
     file.write_text(yaml.safe_dump({"groups": [{"name": "adapter", "rules": named}]}))
     done = subprocess.run(
-        [needed("promtool"), "check", "rules", str(file)], capture_output=True, text=True
+        [program("promtool"), "check", "rules", str(file)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -388,15 +389,9 @@ def test_images_have_versions_and_are_those_of_compose(rendered):
     assert set(images) == {"acie", "postgres", "redis"}
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_redis_starts_by_the_command_of_the_manifest(rendered, tmp_path):
     """The real server, with the real file and command; only port and folder are the test's."""
-    needed("redis-server")
+    program("redis-server")
     objects = rendered["production"]
     part = container(objects, "Deployment", "acie-redis")
     volumes = one(objects, "Deployment", "acie-redis")["spec"]["template"]["spec"]["volumes"]

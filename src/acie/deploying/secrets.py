@@ -116,12 +116,12 @@ def _in_file(file: Path) -> dict[str, str]:
     try:
         content = yaml.safe_load(file.read_text("utf-8"))
         if content["kind"] != "Secret":
-            raise ValueError(f"a {content['kind']}")
+            raise ValueError
         return _values(content)
     except OSError as error:
         found = error.strerror or str(error)
     except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
-        # The parser's words would quote the file.
+        # The words of these would quote the file.
         found = "something else"
     raise ConfigurationError(
         "--secrets", expected="a file with one Secret of Kubernetes", found=f"{file} ({found})",
