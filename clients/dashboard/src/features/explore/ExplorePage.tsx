@@ -86,7 +86,7 @@ export function ExplorePage() {
       )}
       {spectrum.error && <ProblemAlert error={spectrum.error} retry={() => void spectrum.refetch()} />}
       <div className={classes.columns}>
-        <Stack gap="sm" miw={0}>
+        <Stack gap="sm" miw={0} className={classes.seen ?? ""}>
           <Paper withBorder p="sm">
             {spectrum.data ? (
               <ErrorBoundary>
@@ -98,6 +98,8 @@ export function ExplorePage() {
             ) : spectrum.isFetching ? <Skeleton h={400} aria-label="Reading the spectrum" /> : <Empty />}
           </Paper>
           {failed && <ProblemAlert error={failed} retry={() => void answer.refetch()} />}
+        </Stack>
+        <div className={classes.moved}>
           {spectrum.data && (
             <Paper withBorder p="sm">
               <Group justify="space-between" mb={4}>
@@ -109,7 +111,7 @@ export function ExplorePage() {
               {shown && graph.data ? <Effects graph={graph.data} question={state.question} answer={shown} onHold={state.toggleHold} /> : !failed && <Skeleton h={300} aria-label="Computing the answer" />}
             </Paper>
           )}
-        </Stack>
+        </div>
         <Stack gap="sm" miw={0} className={classes.side ?? ""}>
           <Paper withBorder p="sm">
             <Group justify="space-between" mb={4}>
