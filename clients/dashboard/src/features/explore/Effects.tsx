@@ -37,7 +37,7 @@ export function Effects({ graph, question, answer, onHold }: Props) {
   const asked = answer.interventions.length > 0;
   return (
     <ScrollArea type="auto" offsetScrollbars="x">
-      <Table verticalSpacing={4} horizontalSpacing="xs" className={classes.effects ?? ""} data-testid="effects">
+      <Table verticalSpacing={4} horizontalSpacing={6} className={classes.effects ?? ""} data-testid="effects">
         <Table.Caption className={classes.caption ?? ""}>
           {asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}
         </Table.Caption>
@@ -97,7 +97,7 @@ function Interval({ middle, rest }: Said) {
 
 function Curves({ curves, asked, name }: { curves: Marginals | null; asked: boolean; name: string }) {
   if (!curves) return null;
-  const [width, height] = [120, 26];
+  const [width, height] = [92, 24];
   const path = (density: number[]) =>
     density.map((d, i) => `${i === 0 ? "M" : "L"}${((i / (density.length - 1)) * width).toFixed(1)} ${(height - 1 - d * (height - 3)).toFixed(1)}`).join("");
   const at = curves.point === null ? null : ((curves.point - curves.low) / (curves.high - curves.low)) * width;
