@@ -5,7 +5,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 PROCESSES ?= 2
 
-.PHONY: install servers test check images wheel audit version demo train
+.PHONY: install servers dashboard page test check images wheel audit version demo train
 
 install: .venv/installed  ## make .venv and install
 
@@ -30,8 +30,20 @@ servers:  ## servers and tools of the tests, where they are missing and this use
 	    apt-get -q install -y --no-install-recommends $$missing || true; \
 	else echo "missing, their tests are skipped:$$missing"; fi
 
+dashboard: src/acie/serving/page/index.html  ## build the page that acie serve shows; needs Node 20.19 or newer
+
+PAGE_SOURCES := $(shell find clients/dashboard/src clients/dashboard/index.html clients/dashboard/*.ts \
+    clients/dashboard/package*.json -type f)
+
+src/acie/serving/page/index.html: $(PAGE_SOURCES)
+	cd clients/dashboard && npm ci --no-audit --no-fund && npm run build
+
+page:  ## the same, where Node is there
+	@if command -v npm >/dev/null && node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; \
+	then $(MAKE) dashboard; else echo "no Node 20: the dashboard is not built, its tests are skipped"; fi
+
 # Two processes of one thread each: much of the time goes to waiting for servers.
-test: install servers  ## set up and run every test
+test: install servers page  ## set up and run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
 
 check: install  ## lint

@@ -18,7 +18,9 @@ from acie.serving.rest import (
     inferences,
     metrics,
     models,
+    observations,
     open_inference,
+    page,
 )
 from acie.serving.rest.documents import write_openapi
 from acie.serving.rest.edge import Edge
@@ -65,8 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
-    for module in (counterfactuals, models, graph, inferences, health, open_inference, docs_page,
-                   metrics):  # fmt: skip
+    for module in (counterfactuals, observations, models, graph, inferences, health,
+                   open_inference, docs_page, metrics, page):  # fmt: skip
         app.include_router(module.router)
     write_openapi(app)
     app.add_middleware(Guard, state=app.state)

@@ -1,0 +1,3 @@
+import { ExplorePage } from "../features/explore/ExplorePage";
+
+export const Component = ExplorePage;
