@@ -5,14 +5,15 @@ __all__ = ["Resources", "open_resources"]
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from acie.manifest import is_registered
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, open_cache
+from acie.serving.evaluations import Evaluations
 from acie.serving.metrics import Meters
-from acie.serving.registry import ModelRegistry
+from acie.serving.registry import LoadedModel, ModelRegistry
 from acie.serving.security import Access
 from acie.serving.service import InferenceService
 from acie.serving.settings import Settings
@@ -36,6 +37,8 @@ class Resources:
         log: The log of inferences.
         meters: Count what happens.
         telemetry: Tells logs, metrics and traces of calls.
+        evaluations: Finds what was measured of a model.
+        follower: Follows aliases of a registry; without one there is nothing to follow.
         ready: Whether new requests are welcome.
     """
 
@@ -46,7 +49,13 @@ class Resources:
     log: Log
     meters: Meters
     telemetry: Telemetry
+    evaluations: Evaluations = field(default_factory=Evaluations)
+    follower: "AliasFollower | None" = None
     ready: bool = False
+
+    def aliases(self, model: LoadedModel) -> list[str]:
+        """What a model is called in the registry that it came from."""
+        return [] if self.follower is None else self.follower.names(model)
 
 
 @contextlib.asynccontextmanager
@@ -77,8 +86,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         _watch(resources)
         follower = await _load_models(resources)
+        tasks = [asyncio.create_task(_look(resources))]
         if follower is not None:
-            task = asyncio.create_task(follower.run())
+            resources.follower, resources.evaluations = follower, Evaluations(follower)
+            tasks.append(asyncio.create_task(follower.run()))
+        for task in tasks:
             stack.push_async_callback(_cancelled, task)
         try:
             resources.ready = True
@@ -111,6 +123,14 @@ def _follower(resources: Resources) -> "AliasFollower":
         "registry_polls", "Looks at followed aliases.", "outcome", lambda: follower.counts
     )
     return follower
+
+
+async def _look(resources: Resources) -> None:
+    """Note the load in every step of the history, until cancelled."""
+    while True:
+        resources.meters.look(resources.service.queue_depth)
+        # Twice in a step: what is shorter than that is seen by chance only.
+        await asyncio.sleep(0.5 * resources.meters.history.STEP_S)
 
 
 async def _cancelled(task: asyncio.Task) -> None:

@@ -13,7 +13,9 @@ from acie.serving.resources import Resources
 #: Anybody: how the service is, and how to use it.
 _OPEN = re.compile(r"/health(/live|/ready)?|/v2/health/(live|ready)|/metrics|/docs|/openapi\.json")
 #: Questions are asked with POST, but change nothing.
-_ASK = re.compile(r"/api/v2/inference(/counterfactual|/batch)?|/v2/models/.+/infer")
+_ASK = re.compile(
+    r"/api/v2/inference(/counterfactual|/batch)?|/api/v2/catalogues/answers|/v2/models/.+/infer"
+)
 
 
 def scope_of(method: str, path: str) -> str | None:
