@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install servers test check demo train
+.PHONY: install servers dashboard page test check demo train
 
 install: .venv/installed  ## make .venv and install
 
@@ -26,7 +26,19 @@ servers:  ## servers and tools of the tests, where they are missing and this use
 	    apt-get -q install -y --no-install-recommends $$missing || true; \
 	else echo "missing, their tests are skipped:$$missing"; fi
 
-test: install servers  ## set up and run every test
+dashboard: src/acie/serving/page/index.html  ## build the page that acie serve shows; needs Node 20.19 or newer
+
+PAGE_SOURCES := $(shell find clients/dashboard/src clients/dashboard/index.html clients/dashboard/*.ts \
+    clients/dashboard/package*.json -type f)
+
+src/acie/serving/page/index.html: $(PAGE_SOURCES)
+	cd clients/dashboard && npm ci --no-audit --no-fund && npm run build
+
+page:  ## the same, where Node is there
+	@if command -v npm >/dev/null && node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; \
+	then $(MAKE) dashboard; else echo "no Node 20: the dashboard is not built, its tests are skipped"; fi
+
+test: install servers page  ## set up and run every test
 	$(BIN)/python -m pytest
 
 check: install  ## lint

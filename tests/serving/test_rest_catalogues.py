@@ -1,4 +1,4 @@
-"""``POST /api/v2/catalogues/answers``: a file in, a line per galaxy out."""
+"""``POST /api/v2/inference/catalogue``: a file in, a line per galaxy out."""
 
 import gzip
 import io
@@ -16,7 +16,7 @@ from astropy.io import fits
 import acie
 from acie.observation import Observation
 
-URL = "/api/v2/catalogues/answers"
+URL = "/api/v2/inference/catalogue"
 EXAMPLE = resources.files("acie") / "examples" / "example.fits"
 BINARY = {"Content-Type": "application/octet-stream"}
 WHAT = {"intervention": "stellar_mass*=1.5", "samples": 16}

@@ -21,6 +21,7 @@ from acie.serving.rest import (
     metrics,
     models,
     open_inference,
+    page,
 )
 from acie.serving.rest.documents import write_openapi
 from acie.serving.rest.edge import Edge
@@ -68,7 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
     for module in (counterfactuals, catalogues, models, evaluations, graph, inferences, health,
-                   open_inference, docs_page, metrics):  # fmt: skip
+                   open_inference, docs_page, metrics, page):  # fmt: skip
         app.include_router(module.router)
     write_openapi(app)
     app.add_middleware(Guard, state=app.state)

@@ -1,4 +1,4 @@
-"""``/api/v2/catalogues/answers``: a file of spectra in, a line for every galaxy out."""
+"""``/api/v2/inference/catalogue``: a file of spectra in, a line for every galaxy out."""
 
 __all__ = ["router"]
 
@@ -30,7 +30,7 @@ from acie.serving.rest.failures import problem_json
 from acie.serving.schemas import ModelBody, ProblemBody
 from acie.serving.service import CheckedQuestion
 
-router = APIRouter(prefix="/api/v2/catalogues", tags=["inference"])
+router = APIRouter(prefix="/api/v2/inference", tags=["inference"])
 
 _BINARY = "application/octet-stream"
 _Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
@@ -123,7 +123,7 @@ class Lines(StreamingResponse):
 
 
 @router.post(
-    "/answers",
+    "/catalogue",
     response_class=Lines,
     responses={
         200: {
@@ -187,7 +187,7 @@ async def _lines(
             about = {"row": row, "id": shard.ids[row]}
             if isinstance(found, Exception):
                 refused += 1
-                problem = problem_json(found, f"{router.prefix}/answers#/{row}")
+                problem = problem_json(found, f"{router.prefix}/catalogue#/{row}")
                 yield _line({"kind": "refused", **about, "problem": problem})
             else:
                 yield _line({"kind": "row", **about, **found})

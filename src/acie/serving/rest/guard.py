@@ -11,10 +11,14 @@ from acie.serving.request import current_request
 from acie.serving.resources import Resources
 
 #: Anybody: how the service is, and how to use it.
-_OPEN = re.compile(r"/health(/live|/ready)?|/v2/health/(live|ready)|/metrics|/docs|/openapi\.json")
+_OPEN = re.compile(
+    r"/health(/live|/ready)?|/v2/health/(live|ready)|/metrics|/docs|/openapi\.json"
+    # The page is the same for all; what it shows, it asks for as the one who looks at it.
+    r"|/dashboard(/.*)?"
+)
 #: Questions are asked with POST, but change nothing.
 _ASK = re.compile(
-    r"/api/v2/inference(/counterfactual|/batch)?|/api/v2/catalogues/answers|/v2/models/.+/infer"
+    r"/api/v2/inference(/counterfactual|/batch|/catalogue)?|/v2/models/.+/infer"
 )
 
 
