@@ -11,6 +11,7 @@ from acie.serving.metrics import dashboard
 from acie.serving.rest.dependencies import ResourcesOf
 from acie.serving.rest.documents import problems
 from acie.serving.rest.wire import JSON, reply
+from acie.serving.schemas import ModelBody
 
 router = APIRouter(tags=["metrics"])
 
@@ -22,22 +23,48 @@ class ConfidenceBody(BaseModel):
     counts: list[int]
 
 
+class RequestsBody(BaseModel):
+    """Questions since the start, and of the last minute."""
+
+    total: int
+    per_second: float
+    outcomes: dict[str, int] = Field(description="ok, or the kind of the problem.")
+    in_flight: int
+
+
+class DatabaseBody(BaseModel):
+    """The log of inferences."""
+
+    waiting: int
+    written: int
+    dropped: int
+    healthy: bool
+
+
+class MonitoredModelBody(ModelBody):
+    """A loaded model, and how its questions look."""
+
+    metrics: dict[str, Any]
+    drift: dict[str, float] = Field(description="By variable; empty for too few galaxies.")
+    aliases: list[str]
+
+
 class MetricsBody(BaseModel):
     """State of the service."""
 
     version: str
     uptime_s: float
-    requests: dict[str, Any]
+    requests: RequestsBody
     latency_ms: dict[str, float | None]
     stages_ms: dict[str, float]
     queue: dict[str, int]
     batches: dict[str, float | None]
     cache: dict[str, float | None]
-    database: dict[str, Any]
+    database: DatabaseBody
     confidence: ConfidenceBody
     quality_flags: dict[str, int]
     gpu_utilization_percent: dict[str, float] | None
-    models: list[dict[str, Any]]
+    models: list[MonitoredModelBody]
 
 
 @router.get("/metrics", operation_id="prometheus", response_class=Response)
