@@ -3,7 +3,7 @@
 __all__ = ["result_to_fits", "result_to_json", "state_summaries"]
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from torch import Tensor
@@ -72,7 +72,7 @@ def result_to_json(
     }
 
 
-def result_to_fits(answer: dict[str, Any], path: str | Path) -> None:
+def result_to_fits(answer: dict[str, Any], path: str | Path | BinaryIO) -> None:
     """Write the spectra and the states of an answer as two FITS tables with units."""
     from astropy import units
     from astropy.io import fits

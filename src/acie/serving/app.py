@@ -20,6 +20,7 @@ from acie.serving.rest import (
     inferences,
     metrics,
     models,
+    observations,
     open_inference,
     page,
 )
@@ -68,8 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
-    for module in (counterfactuals, catalogues, models, evaluations, graph, inferences, health,
-                   open_inference, docs_page, metrics, page):  # fmt: skip
+    for module in (counterfactuals, observations, catalogues, models, evaluations, graph,
+                   inferences, health, open_inference, docs_page, metrics, page):  # fmt: skip
         app.include_router(module.router)
     write_openapi(app)
     app.add_middleware(Guard, state=app.state)

@@ -46,6 +46,9 @@ class Answer:
         counterfactual: Median counterfactual flux, ``(wave,)``, 1e-17 erg/s/cm2/A.
         counterfactual_p16: 16th percentile, ``(wave,)``.
         counterfactual_p84: 84th percentile, ``(wave,)``.
+        latent_draws: Posterior draws of every variable in the order of ``latent``, one variable
+            after the other, ``(variable * sample,)``.
+        counterfactual_draws: The same draws in the counterfactual world.
         latent: Summary of every variable, in the order of the model.
         counterfactual_latent: The same in the counterfactual world.
         confidence: Importance-sampling efficiency.
@@ -62,6 +65,8 @@ class Answer:
     counterfactual: np.ndarray
     counterfactual_p16: np.ndarray
     counterfactual_p84: np.ndarray
+    latent_draws: np.ndarray
+    counterfactual_draws: np.ndarray
     latent: dict[str, StateSummary]
     counterfactual_latent: dict[str, StateSummary]
     confidence: float

@@ -119,6 +119,7 @@ class RequestBody(_Body):
         description="Compare the given redshift with the spectrum, and set REDSHIFT_CONFLICT in"
         " quality where they disagree. Takes about as long as the answer itself.",
     )
+    draws: bool = Field(False, description="Whether the posterior draws are wanted too.")
 
 
 class BatchRequestBody(_Body):
@@ -153,6 +154,13 @@ class RedshiftBody(BaseModel):
     second: float | None = Field(description="The second-best redshift; null if nothing competes.")
 
 
+class DrawsBody(BaseModel):
+    """Equally weighted posterior draws; the same place in all lists is the same draw."""
+
+    latents: dict[str, list[float]] = Field(description="By variable, in its unit.")
+    counterfactual_latents: dict[str, list[float]]
+
+
 class AnswerBody(BaseModel):
     """An answer; in msgpack, arrays are objects with dtype, shape and data."""
 
@@ -173,6 +181,7 @@ class AnswerBody(BaseModel):
     seed: int | None
     timing_ms: float
     cached: bool = False
+    draws: DrawsBody | None = Field(None, description="Null unless they were asked for.")
 
 
 class ProblemBody(BaseModel):
@@ -238,8 +247,14 @@ def _plain(intervention: Any) -> Any:
     }
 
 
-def answer_body(answer: Answer, timing_ms: float) -> dict[str, Any]:
-    """An answer as plain data and arrays."""
+def answer_body(answer: Answer, timing_ms: float, draws: bool = False) -> dict[str, Any]:
+    """An answer as plain data and arrays.
+
+    Arguments:
+        answer: The answer.
+        timing_ms: How long it took.
+        draws: Whether it has its draws with it.
+    """
     # Single precision, as the flux was measured: half the bytes.
     middle, low, high = (
         np.asarray(flux, dtype=np.float32)
@@ -263,4 +278,15 @@ def answer_body(answer: Answer, timing_ms: float) -> dict[str, Any]:
         "seed": answer.seed,
         "timing_ms": timing_ms,
         "cached": answer.cached,
+        "draws": _draws(answer) if draws else None,
+    }
+
+
+def _draws(answer: Answer) -> dict[str, dict[str, np.ndarray]]:
+    worlds = {
+        "latents": answer.latent_draws, "counterfactual_latents": answer.counterfactual_draws
+    }  # fmt: skip
+    return {
+        world: dict(zip(answer.latent, values.reshape(len(answer.latent), -1), strict=True))
+        for world, values in worlds.items()
     }

@@ -6,11 +6,12 @@ import asyncio
 import collections
 import functools
 import time
-from collections.abc import Awaitable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from acie.errors import ACIEError, ConfigurationError
@@ -321,6 +322,7 @@ def _worlds(
 def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
     low, middle, high = counterfactual_band(result, galaxy)
     states = state_summaries(result, task.model.engine.scm.variables, galaxy)
+    names = list(states["latent_state"])
     return Answer(
         model=task.model.identity,
         redshift=float(result.observation.redshift[galaxy]),
@@ -328,6 +330,8 @@ def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
         counterfactual=middle,
         counterfactual_p16=low,
         counterfactual_p84=high,
+        latent_draws=_draws(result.abduction.posterior.values, names, galaxy),
+        counterfactual_draws=_draws(result.values, names, galaxy),
         latent=states["latent_state"],
         counterfactual_latent=states["counterfactual_state"],
         confidence=float(result.confidence[galaxy]),
@@ -335,3 +339,8 @@ def _answer(task: _Task, result: CounterfactualResult, galaxy: int) -> Answer:
         samples=task.samples,
         seed=task.query.seed,
     )
+
+
+def _draws(values: Mapping[str, torch.Tensor], names: Sequence[str], galaxy: int) -> np.ndarray:
+    """Draws of these variables of one galaxy, one variable after the other."""
+    return torch.cat([values[name][:, galaxy] for name in names]).to(torch.float32).numpy()

@@ -42,8 +42,8 @@ def test_names_of_the_contract():
 def test_both_transports_answer_by_the_same_names():
     rest = set(AnswerBody.model_fields)
     rpc = set(pb.InferenceResponse.DESCRIPTOR.fields_by_name)
-    # REST names its request in a header and its time by its unit.
-    assert rest - {"timing_ms"} <= rpc
+    # REST names its request in a header and its time by its unit; draws are for its pictures.
+    assert rest - {"timing_ms", "draws"} <= rpc
     assert {"counterfactual", "latent_state", "confidence", "timing"} <= rpc
 
 

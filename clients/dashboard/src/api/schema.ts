@@ -68,6 +68,68 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/inference/observation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read Observation
+         * @description Read a spectrum file: SDSS, BOSS, DESI, tables, one-dimensional FITS images.
+         *
+         *     The body is the file as it is. Nothing is kept; send what comes back with a question.
+         */
+        post: operations["read_observation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/examples": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Examples
+         * @description Spectra that ship with ACIE.
+         */
+        get: operations["examples"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/examples/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Example
+         * @description One of them.
+         */
+        get: operations["example"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/inference/catalogue": {
         parameters: {
             query?: never;
@@ -565,6 +627,8 @@ export interface components {
              * @default false
              */
             cached?: boolean;
+            /** @description Null unless they were asked for. */
+            draws?: components["schemas"]["DrawsBody"] | null;
         };
         /**
          * BatchAnswerBody
@@ -680,6 +744,23 @@ export interface components {
             healthy: boolean;
         };
         /**
+         * DrawsBody
+         * @description Equally weighted posterior draws; the same place in all lists is the same draw.
+         */
+        DrawsBody: {
+            /**
+             * Latents
+             * @description By variable, in its unit.
+             */
+            latents: {
+                [key: string]: number[];
+            };
+            /** Counterfactual Latents */
+            counterfactual_latents: {
+                [key: string]: number[];
+            };
+        };
+        /**
          * EdgeBody
          * @description A direct cause and its effect.
          */
@@ -764,6 +845,24 @@ export interface components {
             } | null;
         };
         /**
+         * ExampleBody
+         * @description A spectrum that ships with ACIE.
+         */
+        ExampleBody: {
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+        };
+        /**
+         * ExamplesBody
+         * @description All of them.
+         */
+        ExamplesBody: {
+            /** Examples */
+            examples: components["schemas"]["ExampleBody"][];
+        };
+        /**
          * Flag
          * @enum {string}
          */
@@ -780,6 +879,11 @@ export interface components {
             edges: components["schemas"]["EdgeBody"][];
             /** Mechanisms */
             mechanisms: components["schemas"]["MechanismBody"][];
+        };
+        /** HTTPValidationError */
+        HTTPValidationError: {
+            /** Detail */
+            detail?: components["schemas"]["ValidationError"][];
         };
         /**
          * HealthBody
@@ -1364,6 +1468,76 @@ export interface components {
             extensions: string[];
         };
         /**
+         * SpectrumBody
+         * @description A spectrum on the instrument grid, with what its file says of it.
+         */
+        SpectrumBody: {
+            /** Name */
+            name: string;
+            /** File */
+            file: string;
+            /**
+             * Format
+             * @description Which reader read it, such as sdss.
+             */
+            format: string;
+            /**
+             * Row
+             * @description Which spectrum of the file this is, from 0.
+             */
+            row: number;
+            /**
+             * Rows
+             * @description How many the file holds.
+             */
+            rows: number;
+            /**
+             * Wavelength Start
+             * @description Centre of the first pixel, vacuum angstrom.
+             */
+            wavelength_start: number;
+            /**
+             * Wavelength Step
+             * @description Width of a pixel, angstrom.
+             */
+            wavelength_step: number;
+            /**
+             * Flux
+             * @description 1e-17 erg/s/cm2/AA; 0 where bad.
+             */
+            flux: number[];
+            /**
+             * Ivar
+             * @description Inverse variance; 0 where bad.
+             */
+            ivar: number[];
+            /**
+             * Mask
+             * @description True where bad.
+             */
+            mask: boolean[];
+            /**
+             * Lsf
+             * @description Instrumental sigma, km/s.
+             */
+            lsf: number[];
+            /**
+             * Redshift
+             * @description Null where the file has none.
+             */
+            redshift: number | null;
+            /**
+             * Signal To Noise
+             * @description Median over the good pixels.
+             */
+            signal_to_noise: number;
+            /**
+             * Quality
+             * @description Names of the quality flags known from reading.
+             */
+            quality: string[];
+        };
+        /**
          * SpreadBody
          * @description Median and central 68 % of the confidence.
          */
@@ -1449,6 +1623,19 @@ export interface components {
             datatype: string;
             /** Shape */
             shape: number[];
+        };
+        /** ValidationError */
+        ValidationError: {
+            /** Location */
+            loc: (string | number)[];
+            /** Message */
+            msg: string;
+            /** Error Type */
+            type: string;
+            /** Input */
+            input?: unknown;
+            /** Context */
+            ctx?: Record<string, never>;
         };
         /**
          * VariableBody
@@ -1740,6 +1927,12 @@ export interface components {
              * @default false
              */
             check_redshift?: boolean;
+            /**
+             * Draws
+             * @description Whether the posterior draws are wanted too.
+             * @default false
+             */
+            draws?: boolean;
         };
     };
     responses: never;
@@ -1764,13 +1957,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description The answer; with Accept: application/fits the file of acie infer. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AnswerBody"];
+                    "application/fits": string;
                 };
             };
             /** @description Bad Request */
@@ -1870,13 +2064,14 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description The answer; with Accept: application/fits the file of acie infer. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AnswerBody"];
+                    "application/fits": string;
                 };
             };
             /** @description Bad Request */
@@ -2050,6 +2245,225 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_observation: {
+        parameters: {
+            query?: {
+                /** @description Name of the file. */
+                name?: string;
+                /** @description Which spectrum of the file. */
+                row?: number;
+                /** @description Replaces that of the file. */
+                redshift?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+                "application/fits": string;
+                "image/fits": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpectrumBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    examples: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExamplesBody"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    example: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpectrumBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
                 headers: {
                     [name: string]: unknown;
                 };

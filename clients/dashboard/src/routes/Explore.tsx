@@ -1,5 +1,3 @@
-import { Title } from "@mantine/core";
+import { ExplorePage } from "../features/explore/ExplorePage";
 
-export function Component() {
-  return <Title order={2}>Explore</Title>;
-}
+export const Component = ExplorePage;

@@ -19,10 +19,13 @@ from acie.serving.query import Answer
 
 _MAGIC = b"ACIE"
 #: Raised whenever the fields of an answer or their meaning change; older values are then misses.
-_VERSION = 1
+_VERSION = 2
 _HEAD = len(_MAGIC) + 1
 _SUM = 16
-_ARRAYS = ("counterfactual", "counterfactual_p16", "counterfactual_p84")
+_ARRAYS = (
+    "counterfactual", "counterfactual_p16", "counterfactual_p84", "latent_draws",
+    "counterfactual_draws",
+)  # fmt: skip
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Answer)) - {"cached"}
 
 

@@ -12,11 +12,20 @@ from acie.errors import ConfigurationError
 from acie.serving.query import Answer, Query
 from acie.serving.request import current_request
 from acie.serving.resources import Resources
+from acie.serving.rest.answer_files import FITS, fits_reply
 from acie.serving.rest.dependencies import ResourcesOf
 from acie.serving.rest.documents import body_of, problems
 from acie.serving.rest.failures import problem_json
 from acie.serving.rest.idempotency import once
-from acie.serving.rest.wire import JSON, Wanted, decoded, encode, reply, validated
+from acie.serving.rest.wire import (
+    JSON,
+    Wanted,
+    accepted,
+    decoded,
+    encode,
+    reply,
+    validated,
+)
 from acie.serving.schemas import (
     AnswerBody,
     BatchAnswerBody,
@@ -29,25 +38,32 @@ from acie.serving.schemas import (
 router = APIRouter(prefix="/api/v2/inference", tags=["inference"])
 
 _FAILURES = problems(400, 404, 406, 413, 415, 422, 503, 504)
+_FILE = {
+    200: {
+        "description": "The answer; with Accept: application/fits the file of acie infer.",
+        "content": {FITS: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_WantedOrFile = Annotated[str, accepted(FITS)]
 
 
 @router.post(
     "/counterfactual",
     response_model=AnswerBody,
-    responses=_FAILURES,
+    responses=_FAILURES | _FILE,
     openapi_extra=body_of(RequestBody),
     operation_id="counterfactual",
 )
 @router.post(
     "",
     response_model=AnswerBody,
-    responses=_FAILURES,
+    responses=_FAILURES | _FILE,
     openapi_extra=body_of(RequestBody),
     operation_id="infer",
 )
 async def counterfactual(
     request: Request,
-    kind: Wanted,
+    kind: _WantedOrFile,
     body: Annotated[RequestBody, decoded(RequestBody)],
     resources: ResourcesOf,
 ) -> Response:
@@ -62,7 +78,10 @@ async def counterfactual(
         current_request().mark("decode")
         answer = await resources.service.answer(query, resources.settings.server.timeout_s)
         begun = time.perf_counter()
-        response = reply(answer_body(answer, _since(start)), kind)
+        if kind == FITS:
+            response = await fits_reply(query, answer)
+        else:
+            response = reply(answer_body(answer, _since(start), draws=body.draws), kind)
         current_request().mark("encode", begun)
         return response
 
@@ -100,14 +119,15 @@ async def _answers(
 ) -> Response:
     start = time.perf_counter()
     # A millisecond each: not while others wait for the event loop.
-    queries = await asyncio.to_thread(lambda: [_query(item) for item in items])
+    asked = await asyncio.to_thread(lambda: [_query(item) for item in items])
+    queries = [one[0] if isinstance(one, tuple) else one for one in asked]
     good = [query for query in queries if isinstance(query, Query)]
     found = iter(await resources.service.answer_all(good, resources.settings.server.timeout_s))
     parts = []
     for index, query in enumerate(queries):
         outcome = next(found) if isinstance(query, Query) else query
         if isinstance(outcome, Answer):
-            content = answer_body(outcome, _since(start))
+            content = answer_body(outcome, _since(start), draws=asked[index][1])
         else:
             content = problem_json(outcome, f"{request.url.path}#/requests/{index}")
         parts.append(encode(content, kind))
@@ -115,9 +135,11 @@ async def _answers(
     return Response(_joined(parts, kind), media_type=kind, headers={"Vary": "Accept"})
 
 
-def _query(item: Any) -> Query | Exception:
+def _query(item: Any) -> tuple[Query, bool] | Exception:
+    """A question and whether its draws are wanted, or why it is none."""
     try:
-        return query_of(validated(RequestBody, item))
+        body = validated(RequestBody, item)
+        return query_of(body), body.draws
     except Exception as error:
         return error
 

@@ -18,7 +18,7 @@ _OPEN = re.compile(
 )
 #: Questions are asked with POST, but change nothing.
 _ASK = re.compile(
-    r"/api/v2/inference(/counterfactual|/batch|/catalogue)?|/v2/models/.+/infer"
+    r"/api/v2/inference(/counterfactual|/batch|/observation|/catalogue)?|/v2/models/.+/infer"
 )
 
 

@@ -3,7 +3,17 @@
 A body is decoded straight from its bytes and checked once, by the models of ``schemas.py``.
 """
 
-__all__ = ["JSON", "MSGPACK", "Wanted", "decoded", "encode", "read", "reply", "validated"]
+__all__ = [
+    "JSON",
+    "MSGPACK",
+    "Wanted",
+    "accepted",
+    "decoded",
+    "encode",
+    "read",
+    "reply",
+    "validated",
+]
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -89,22 +99,29 @@ def _content_kind(given: str) -> str:
     raise error
 
 
-async def wanted(request: Request) -> str:
-    """The type of answer that the client prefers, JSON where it does not mind.
+def accepted(*others: str) -> Any:
+    """A dependency: the type of answer that the client prefers, JSON where it does not mind.
+
+    Arguments:
+        others: Types that this endpoint writes besides JSON and msgpack.
 
     Raises:
-        NotAcceptable: It wants neither.
+        NotAcceptable: It wants none of them.
     """
-    header = ",".join(request.headers.getlist("accept"))
-    if not header.strip():
-        return JSON
-    names = {JSON: (JSON,), MSGPACK: _MSGPACK_NAMES}
-    ranges = [_range(part) for part in header.split(",")[:50]]
-    quality = {kind: max(_quality(name, ranges) for name in names[kind]) for kind in names}
-    best = max(quality, key=quality.get)  # JSON where both are as good: it comes first
-    if quality[best] <= 0.0:
-        raise NotAcceptable("Accept", expected=f"{JSON} or {MSGPACK}", found=repr(header[:60]))
-    return best
+    names = {JSON: (JSON,), MSGPACK: _MSGPACK_NAMES} | {other: (other,) for other in others}
+
+    async def wanted(request: Request) -> str:
+        header = ",".join(request.headers.getlist("accept"))
+        if not header.strip():
+            return JSON
+        ranges = [_range(part) for part in header.split(",")[:50]]
+        quality = {kind: max(_quality(name, ranges) for name in names[kind]) for kind in names}
+        best = max(quality, key=quality.get)  # JSON where several are as good: it comes first
+        if quality[best] <= 0.0:
+            raise NotAcceptable("Accept", expected=" or ".join(names), found=repr(header[:60]))
+        return best
+
+    return Depends(wanted)
 
 
 def _range(part: str) -> tuple[str, float]:
@@ -142,4 +159,4 @@ def reply(content: Any, kind: str, status: int = 200, headers: dict | None = Non
     return Response(encode(content, kind), status, {**(headers or {}), "Vary": "Accept"}, kind)
 
 
-Wanted = Annotated[str, Depends(wanted)]
+Wanted = Annotated[str, accepted()]

@@ -1,0 +1,134 @@
+import { ActionIcon, ScrollArea, Table, Text, Tooltip } from "@mantine/core";
+import { useMemo } from "react";
+import type { Answer, Graph, Variable } from "../../api/queries";
+import { number, quantity, words } from "../../lib/format";
+import { type Marginals, marginals, onScale, pairedChange } from "../../lib/marginals";
+import type { Question } from "../../lib/question";
+import { roles } from "./GraphView";
+import classes from "./Explore.module.css";
+
+interface Props {
+  graph: Graph;
+  question: Question;
+  answer: Answer;
+  onHold: (name: string) => void;
+}
+
+interface Row {
+  variable: Variable;
+  role: string;
+  before: string;
+  after: string;
+  change: string;
+  /** How far it moved, in widths of its posterior. */
+  size: number;
+  curves: Marginals | null;
+}
+
+/** The state before and after, what moved most first. */
+export function Effects({ graph, question, answer, onHold }: Props) {
+  const rows = useMemo(() => makeRows(graph, question, answer), [graph, question, answer]);
+  const asked = answer.interventions.length > 0;
+  return (
+    <ScrollArea type="auto" offsetScrollbars="x">
+      <Table verticalSpacing={4} horizontalSpacing="xs" className={classes.effects ?? ""} data-testid="effects">
+        <Table.Caption className={classes.caption ?? ""}>
+          {asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}
+        </Table.Caption>
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th scope="col">Variable</Table.Th>
+            <Table.Th scope="col">Is</Table.Th>
+            {asked && <Table.Th scope="col">Would have been</Table.Th>}
+            {asked && <Table.Th scope="col">Change</Table.Th>}
+            <Table.Th scope="col">Posterior</Table.Th>
+            {asked && <Table.Th scope="col"><span className={classes.unseen}>Hold</span></Table.Th>}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {rows.map((row) => <EffectRow key={row.variable.name} row={row} asked={asked} onHold={onHold} />)}
+        </Table.Tbody>
+      </Table>
+    </ScrollArea>
+  );
+}
+
+function EffectRow({ row, asked, onHold }: { row: Row; asked: boolean; onHold: (name: string) => void }) {
+  const { variable, role, before, after, change, curves } = row;
+  const holdable = (role === "moved" || role === "held") && variable.intervenable;
+  const label = role === "held" ? `Let ${words(variable.name)} follow its causes` : `Hold ${words(variable.name)} as it is`;
+  return (
+    <Table.Tr data-role={role} data-effect={variable.name}>
+      <Table.Th scope="row">
+        <Tooltip label={variable.description} withArrow><span>{words(variable.name)}</span></Tooltip>
+        {role === "acted" && <Text span size="xs" c="ember" ml={6}>set</Text>}
+        {role === "held" && <Text span size="xs" c="sea" ml={6}>held</Text>}
+      </Table.Th>
+      <Table.Td>{before}</Table.Td>
+      {asked && <Table.Td>{after}</Table.Td>}
+      {asked && <Table.Td>{change}</Table.Td>}
+      <Table.Td><Curves curves={curves} asked={asked} name={variable.name} /></Table.Td>
+      {asked && (
+        <Table.Td>
+          {holdable && (
+            <Tooltip label={label}>
+              <ActionIcon size="sm" variant={role === "held" ? "filled" : "default"} aria-label={label} aria-pressed={role === "held"} onClick={() => onHold(variable.name)}>
+                <svg width="12" height="12" viewBox="-5 -7 10 12" aria-hidden>
+                  <path d={role === "held" ? "M-3 -1 v-2 a3 3 0 0 1 6 0 v2 M-4 -1 h8 v5 h-8 z" : "M-3 -1 v-2 a3 3 0 0 1 5.6 -1.4 M-4 -1 h8 v5 h-8 z"} fill="none" stroke="currentColor" strokeWidth="1.2" />
+                </svg>
+              </ActionIcon>
+            </Tooltip>
+          )}
+        </Table.Td>
+      )}
+    </Table.Tr>
+  );
+}
+
+function Curves({ curves, asked, name }: { curves: Marginals | null; asked: boolean; name: string }) {
+  if (!curves) return null;
+  const [width, height] = [120, 26];
+  const path = (density: number[]) =>
+    density.map((d, i) => `${i === 0 ? "M" : "L"}${((i / (density.length - 1)) * width).toFixed(1)} ${(height - 1 - d * (height - 3)).toFixed(1)}`).join("");
+  const at = curves.point === null ? null : ((curves.point - curves.low) / (curves.high - curves.low)) * width;
+  return (
+    <svg width={width} height={height} role="img" aria-label={`Posterior of ${words(name)}${asked ? ", before and after" : ""}`} className={classes.curves}>
+      <path d={`${path(curves.before)}L${width} ${height}L0 ${height}z`} data-world="before" />
+      {asked && curves.after.length > 0 && <path d={`${path(curves.after)}L${width} ${height}L0 ${height}z`} data-world="after" />}
+      {asked && at !== null && <line x1={at} x2={at} y1={2} y2={height} data-world="after" />}
+    </svg>
+  );
+}
+
+function makeRows(graph: Graph, question: Question, answer: Answer): Row[] {
+  const role = roles(graph, question);
+  const rows = graph.variables.flatMap((variable): Row[] => {
+    const { name, transform, kind } = variable;
+    const [is, would] = [answer.latents[name], answer.counterfactual_latents[name]];
+    if (!is || !would || !answer.draws) return [];
+    const log = transform === "log10";
+    const before = onScale(answer.draws.latents[name] ?? [], log);
+    const after = onScale(answer.draws.counterfactual_latents[name] ?? [], log);
+    const moved = pairedChange(before, after);
+    const still = Math.max(Math.abs(moved.low), Math.abs(moved.high)) < 1e-6;
+    const width = Math.abs(log ? Math.log10(is.p84 / is.p16) : is.p84 - is.p16) || 1;
+    const say = (v: number) => (log ? `×${number(10 ** v)}` : `${v >= 0 ? "+" : ""}${number(v)}`);
+    const share = (draws: number[]) => `${Math.round((100 * draws.filter((d) => d >= 0.5).length) / draws.length)} %`;
+    return [{
+      variable,
+      role: role.get(name) ?? "still",
+      before: kind === "binary" ? share(before) : interval(is, variable.unit),
+      after: kind === "binary" ? share(after) : still ? "" : interval(would, variable.unit),
+      change: still ? "unchanged" : Math.abs(moved.high - moved.low) < 1e-4 ? say(moved.middle) : `${say(moved.middle)} (${say(moved.low)} to ${say(moved.high)})`,
+      size: still ? 0 : Math.abs(moved.middle) / width,
+      curves: kind === "binary" ? null : marginals(before, after),
+    }];
+  });
+  const rank = ({ role: r, size }: Row) => (r === "acted" ? 1e9 : r === "held" ? 1e8 : size);
+  return answer.interventions.length > 0 ? rows.toSorted((a, b) => rank(b) - rank(a)) : rows;
+}
+
+function interval({ median, p16, p84 }: { median: number; p16: number; p84: number }, of: string): string {
+  const middle = quantity(median, of);
+  return p84 - p16 <= 1e-4 * Math.abs(median) ? middle : `${middle} (${number(p16)} to ${number(p84)})`;
+}

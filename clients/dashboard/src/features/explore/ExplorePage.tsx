@@ -1,0 +1,144 @@
+import { Box, Button, Group, Paper, Skeleton, Stack, Text, Title, VisuallyHidden } from "@mantine/core";
+import { useDebouncedValue } from "@mantine/hooks";
+import { useMemo, useRef, useState } from "react";
+import { useSearchParams } from "react-router";
+import type uPlot from "uplot";
+import { isCancelled } from "../../api/problem";
+import { type Asked, type Source, useAnswer, useGraph, useSpectrum } from "../../api/queries";
+import { ErrorBoundary } from "../../components/ErrorBoundary";
+import { ProblemAlert } from "../../components/ProblemAlert";
+import { actionTexts } from "../../lib/question";
+import { firstAction } from "../../lib/sliders";
+import { ActionSliders } from "./ActionSliders";
+import { AnswerMenu } from "./AnswerMenu";
+import { Effects } from "./Effects";
+import { GraphView } from "./GraphView";
+import { SourceBar } from "./SourceBar";
+import { SpectrumFigure } from "./SpectrumFigure";
+import { Verdict } from "./Verdict";
+import classes from "./Explore.module.css";
+import type { Frame } from "./spectrumData";
+import { useQuestion } from "./useQuestion";
+
+const SAMPLES = 64;
+/** The same draws for every place of a slider: what moves is then the question and not the dice. */
+const SEED = 0;
+
+/** One galaxy, one question, its answer. */
+export function ExplorePage() {
+  const [params, setParams] = useSearchParams();
+  const [source, setSource] = useState<Source | null>(() => {
+    // A link to a file cannot bring the file.
+    return params.get("file") ? null : { kind: "example", name: params.get("example") ?? "example" };
+  });
+  const awaited = source === null ? params.get("file") : null;
+  const state = useQuestion();
+  const graph = useGraph();
+  const spectrum = useSpectrum(source);
+  const asked = useMemo<Asked>(
+    () => ({ intervention: actionTexts(state.question), hold: [...state.question.hold], samples: SAMPLES, seed: SEED }),
+    [state.question],
+  );
+  const [settled] = useDebouncedValue(asked, 60);
+  const answer = useAnswer(spectrum.data, settled);
+  const [frame, setFrame] = useState<Frame>(params.get("frame") === "rest" ? "rest" : "observed");
+  const [smoothing, setSmoothing] = useState(5);
+  const figures = useRef<(uPlot | null)[]>([]);
+
+  const choose = (next: Source) => {
+    setSource(next);
+    setParams((old) => {
+      const changed = new URLSearchParams(old);
+      changed.delete("example");
+      changed.delete("file");
+      changed.set(next.kind === "file" ? "file" : "example", next.kind === "file" ? next.file.name : next.name);
+      return changed;
+    }, { replace: true });
+  };
+  const changeFrame = (next: Frame) => {
+    setFrame(next);
+    setParams((old) => {
+      const changed = new URLSearchParams(old);
+      if (next === "rest") changed.set("frame", next);
+      else changed.delete("frame");
+      return changed;
+    }, { replace: true });
+  };
+
+  const shown = answer.data ?? null;
+  const redshift = shown?.redshift ?? spectrum.data?.redshift ?? null;
+  const changed = shown !== null && shown.interventions.length > 0 ? shown : null;
+  const failed = answer.error && !isCancelled(answer.error) ? answer.error : null;
+  const pick = (name: string) => {
+    const variable = graph.data?.variables.find((one) => one.name === name);
+    if (!variable) return;
+    if (name in state.question.actions) return state.removeAction(name);
+    const median = shown?.latents[name]?.median;
+    if (median !== undefined) state.setAction(name, firstAction(variable, median));
+  };
+
+  return (
+    <Stack gap="sm" className={classes.page ?? ""}>
+      <VisuallyHidden><Title order={2}>Explore a galaxy</Title></VisuallyHidden>
+      <SourceBar source={source} spectrum={spectrum.data} redshift={redshift} busy={spectrum.isFetching} onChoose={choose} />
+      {awaited && (
+        <Paper withBorder p="md"><Text size="sm">This link asks about <b>{awaited}</b>. Links carry no files: open it here, and the question will be answered.</Text></Paper>
+      )}
+      {spectrum.error && <ProblemAlert error={spectrum.error} retry={() => void spectrum.refetch()} />}
+      <div className={classes.columns}>
+        <Stack gap="sm" miw={0}>
+          <Paper withBorder p="sm">
+            {spectrum.data ? (
+              <ErrorBoundary>
+                <SpectrumFigure
+                  spectrum={spectrum.data} answer={changed} redshift={redshift} frame={frame} onFrame={changeFrame}
+                  smoothing={smoothing} onSmoothing={setSmoothing} figures={figures} stale={answer.isPlaceholderData}
+                />
+              </ErrorBoundary>
+            ) : spectrum.isFetching ? <Skeleton h={400} aria-label="Reading the spectrum" /> : <Empty />}
+          </Paper>
+          {failed && <ProblemAlert error={failed} retry={() => void answer.refetch()} />}
+          {spectrum.data && (
+            <Paper withBorder p="sm">
+              <Group justify="space-between" mb={4}>
+                <Title order={3} size="h5">{changed ? "What moved" : "The galaxy"}</Title>
+                {source && (
+                  <AnswerMenu spectrum={spectrum.data} answer={shown} asked={settled} question={state.question} source={source} plots={() => figures.current} />
+                )}
+              </Group>
+              {shown && graph.data ? <Effects graph={graph.data} question={state.question} answer={shown} onHold={state.toggleHold} /> : !failed && <Skeleton h={300} aria-label="Computing the answer" />}
+            </Paper>
+          )}
+        </Stack>
+        <Stack gap="sm" miw={0} className={classes.side ?? ""}>
+          <Paper withBorder p="sm">
+            <Group justify="space-between" mb={4}>
+              <Title order={3} size="h5">What if?</Title>
+              <Button size="compact-sm" variant="subtle" disabled={Object.keys(state.question.actions).length + state.question.hold.length === 0} onClick={state.clear}>Reset</Button>
+            </Group>
+            {graph.error && <ProblemAlert error={graph.error} retry={() => void graph.refetch()} />}
+            {graph.data ? (
+              <ErrorBoundary>
+                <GraphView graph={graph.data} question={state.question} answer={shown} onPick={pick} onHold={state.toggleHold} />
+                <Box mt="xs"><ActionSliders graph={graph.data} state={state} answer={shown} /></Box>
+              </ErrorBoundary>
+            ) : !graph.error && <Skeleton h={400} aria-label="Loading the causal graph" />}
+          </Paper>
+          {shown && spectrum.data && <Verdict answer={shown} spectrum={spectrum.data} />}
+        </Stack>
+      </div>
+      <VisuallyHidden aria-live="polite">
+        {answer.isFetching ? "Computing" : changed ? `Answered: ${changed.interventions.join(", ")}` : ""}
+      </VisuallyHidden>
+    </Stack>
+  );
+}
+
+function Empty() {
+  return (
+    <Stack align="center" py={80} gap={4}>
+      <Text fw={600}>No spectrum yet</Text>
+      <Text size="sm" c="dimmed" ta="center">Open a file, drop one above, or choose an example.</Text>
+    </Stack>
+  );
+}

@@ -1,0 +1,51 @@
+import { useDebouncedCallback } from "@mantine/hooks";
+import { useCallback, useMemo, useState } from "react";
+import { useSearchParams } from "react-router";
+import { type Action, NOTHING, type Question, fromParams, toParams } from "../../lib/question";
+
+/** The question of the page. It is in the address too, so that a link asks it again. */
+export function useQuestion() {
+  const [params, setParams] = useSearchParams();
+  const [question, setQuestion] = useState<Question>(() => fromParams(params));
+  // Browsers allow only so many changes of the address a second.
+  const write = useDebouncedCallback((next: Question) => {
+    setParams((old) => toParams(next, old), { replace: true, preventScrollReset: true });
+  }, 300);
+
+  const update = useCallback(
+    (step: (old: Question) => Question) => {
+      setQuestion((old) => {
+        const next = step(old);
+        write(next);
+        return next;
+      });
+    },
+    [write],
+  );
+
+  return useMemo(
+    () => ({
+      question,
+      setAction: (name: string, action: Action) =>
+        update((old) => ({
+          // What is acted on cannot be held.
+          hold: old.hold.filter((held) => held !== name),
+          actions: { ...old.actions, [name]: action },
+        })),
+      removeAction: (name: string) =>
+        update((old) => ({
+          ...old,
+          actions: Object.fromEntries(Object.entries(old.actions).filter(([other]) => other !== name)),
+        })),
+      toggleHold: (name: string) =>
+        update((old) => ({
+          ...old,
+          hold: old.hold.includes(name) ? old.hold.filter((held) => held !== name) : [...old.hold, name],
+        })),
+      clear: () => update(() => NOTHING),
+    }),
+    [question, update],
+  );
+}
+
+export type QuestionState = ReturnType<typeof useQuestion>;
