@@ -8,17 +8,14 @@ costs the others nothing. Nothing is kept: who goes away ends it.
 __all__ = ["MEASURED", "CatalogueQuestion", "answer_rows", "opened_catalogue"]
 
 import asyncio
-import re
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from acie.errors import ACIEError, CatalogueTooLarge, DataError
+from acie.errors import ACIEError, CatalogueTooLarge
 from acie.io import SpectraShard, read_shard
 from acie.observation import WAVELENGTH, Observation
 from acie.physics.features import FEATURES
@@ -26,6 +23,7 @@ from acie.serving.batching import Overloaded
 from acie.serving.query import Answer, Query
 from acie.serving.security.refusals import RateLimited
 from acie.serving.service import InferenceService
+from acie.serving.uploads import received
 
 #: Features measured in both spectra of a row.
 MEASURED = ("dn4000", "hdelta_a", "halpha_ew", "oiii_ew")
@@ -57,34 +55,21 @@ def opened_catalogue(name: str, body: bytes, rows: int, numbers: int) -> Spectra
         name: What the sender calls it; rows without names are named after it.
         body: The file.
         rows: Most rows.
-        numbers: Most numbers that it may hold, however well it is packed.
+        numbers: Most numbers that it may hold, however well it is packed; and most bytes.
 
     Raises:
-        CatalogueTooLarge: It holds more.
+        CatalogueTooLarge: It holds more numbers or rows.
+        BodyTooLarge: It has more bytes when unpacked.
         DataError: No reader can use it.
     """
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", Path(name).name)[:80].strip(".") or "catalogue"
-    with tempfile.TemporaryDirectory(prefix="acie-") as folder:
-        path = Path(folder) / safe
-        path.write_bytes(body)
-        try:
-            shard = read_shard(path, numbers)
-        except DataError as error:
-            raise _renamed(error, folder) from None
+    with received(body, name, numbers) as path:
+        shard = read_shard(path, numbers)
     if len(shard) > rows:
         raise CatalogueTooLarge(
             "file", expected=f"at most {rows} galaxies", found=f"{len(shard)}",
             remedy="Split it, or use acie infer --ray.",
         )  # fmt: skip
     return shard
-
-
-def _renamed(error: DataError, folder: str) -> DataError:
-    """The same error without the folder of this machine, which is nobody's business."""
-    parts = (str(part).replace(f"{folder}/", "") for part in (
-        error.argument, error.expected, error.found, error.remedy))  # fmt: skip
-    argument, expected, found, remedy = parts
-    return type(error)(argument, expected=expected, found=found, remedy=remedy)
 
 
 async def answer_rows(

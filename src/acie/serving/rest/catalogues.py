@@ -2,7 +2,6 @@
 
 __all__ = ["router"]
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -22,17 +21,16 @@ from acie.serving.catalogues import (
     answer_rows,
     opened_catalogue,
 )
-from acie.serving.refusals import UnsupportedContent
 from acie.serving.resources import Resources
 from acie.serving.rest.dependencies import ResourcesOf
 from acie.serving.rest.documents import problems
 from acie.serving.rest.failures import problem_json
 from acie.serving.schemas import ModelBody, ProblemBody
 from acie.serving.service import CheckedQuestion
+from acie.serving.uploads import binary_body, check_file_type, in_reader
 
 router = APIRouter(prefix="/api/v2/inference", tags=["inference"])
 
-_BINARY = "application/octet-stream"
 _Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
 
@@ -131,14 +129,9 @@ class Lines(StreamingResponse):
             "description": "Lines of JSON, each of this schema: CatalogueBody, then RowBody or"
             " RefusedBody in the order in which they are ready, then EndBody.",
         },
-        **problems(401, 403, 404, 413, 415, 422, 429, 503),
+        **problems(400, 401, 403, 404, 413, 415, 422, 429, 503, 504),
     },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra=binary_body(),
     operation_id="answer_catalogue",
 )
 async def answers(
@@ -149,21 +142,19 @@ async def answers(
     The file is the body. The layouts are those of ``acie infer`` and ``acie infer --ray``. A
     galaxy whose redshift is unknown has it estimated. Closing the connection ends the work.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _BINARY:
-        error = UnsupportedContent(
-            "Content-Type", expected=_BINARY, found=repr(kind[:60]) if kind else "none"
-        )
-        error.headers = {"Accept": _BINARY}
-        raise error
+    check_file_type(request.headers.get("content-type", ""))
     checked = resources.service.check(
         asked.model_version, list(asked.intervention), asked.hold, asked.samples
     )
     limits = resources.settings.server
     body = await request.body()
-    shard = await asyncio.to_thread(
-        opened_catalogue, asked.name, body, limits.max_catalogue_rows, limits.max_body_bytes
-    )
+
+    def opened() -> SpectraShard:
+        return opened_catalogue(
+            asked.name, body, limits.max_catalogue_rows, limits.max_body_bytes
+        )
+
+    shard = await in_reader(opened, limits.timeout_s)
     # Proxies hold lines back until there are many, unless they are told not to.
     headers = {"X-Accel-Buffering": "no"}
     return Lines(_lines(resources, asked.name, shard, checked), headers=headers)
