@@ -29,6 +29,8 @@ from acie.serving.uploads import received
 MEASURED = ("dn4000", "hdelta_a", "halpha_ew", "oiii_ew")
 #: Longest pause before a row is tried again that there was no room or allowance for.
 _PAUSE_S = 5.0
+#: Patience with one row: nobody waits for it alone, and whoever has left has ended it.
+_ROW_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,6 @@ async def answer_rows(
     service: InferenceService,
     shard: SpectraShard,
     question: CatalogueQuestion,
-    timeout_s: float,
     at_once: int,
 ) -> AsyncIterator[tuple[int, dict[str, Any] | Exception]]:
     """Answers of the rows of a catalogue, in the order in which they are ready.
@@ -85,7 +86,6 @@ async def answer_rows(
         service: Answers.
         shard: The rows.
         question: What is asked.
-        timeout_s: Patience with one row.
         at_once: Rows that are in work at a time: who asks one question wants an answer too.
 
     Yields:
@@ -98,7 +98,7 @@ async def answer_rows(
                 observation, list(question.intervention), question.hold, question.samples,
                 model=question.model,
             )  # fmt: skip
-            answer = await _patiently(service, query, timeout_s)
+            answer = await _patiently(service, query)
             return row, await asyncio.to_thread(_summary, observation, answer)
         except ACIEError as error:
             return row, error
@@ -127,11 +127,11 @@ async def _bounded(work: Callable[[int], Any], count: int, at_once: int) -> Asyn
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _patiently(service: InferenceService, query: Query, timeout_s: float) -> Answer:
+async def _patiently(service: InferenceService, query: Query) -> Answer:
     """The answer to one row; a full queue or a spent allowance is waited for."""
     while True:
         try:
-            return await service.answer(query, timeout_s)
+            return await service.answer(query, _ROW_S)
         except (RateLimited, Overloaded) as error:
             await asyncio.sleep(min(max(error.retry_after_s, 0.1), _PAUSE_S))
 

@@ -2502,6 +2502,8 @@ export interface operations {
         requestBody: {
             content: {
                 "application/octet-stream": string;
+                "application/fits": string;
+                "image/fits": string;
             };
         };
         responses: {
@@ -2512,6 +2514,15 @@ export interface operations {
                 };
                 content: {
                     "application/x-ndjson": components["schemas"]["LineBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
             /** @description Unauthorized */
@@ -2588,6 +2599,15 @@ export interface operations {
             };
             /** @description Service Unavailable */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -168,10 +168,9 @@ async def _lines(
     actions = tuple(describe(action, name) for name, action in checked.actions.items())
     model = f"{checked.model.name}@{checked.model.version}"
     question = CatalogueQuestion(actions, checked.hold, checked.samples, model)
-    settings = resources.settings
-    rows = answer_rows(
-        resources.service, shard, question, settings.server.timeout_s, settings.inference.max_batch
-    )
+    # Half a batch: the other half is for those who ask meanwhile.
+    at_once = max(1, resources.settings.inference.max_batch // 2)
+    rows = answer_rows(resources.service, shard, question, at_once)
     refused = 0
     async with aclosing(rows) as ready:
         async for row, found in ready:
