@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { coverageRows, rankBand, tarpRows } from "../src/features/models/calibrationRows";
 import { NO_FILTERS, type Step, toWish } from "../src/features/monitor/queries";
 import { toRows } from "../src/features/monitor/rows";
+import { errorInWords } from "../src/features/monitor/Log";
 import { medianOf } from "../src/features/monitor/Tiles";
 import { duration, milliseconds, share } from "../src/lib/times";
 
@@ -40,7 +41,10 @@ describe("numbers for people", () => {
     expect([duration(0), duration(59.6), duration(61), duration(3600), duration(5400), duration(3e5)]).toEqual(
       ["0 s", "1 min", "1 min 1 s", "1 h", "1 h 30 min", "3 days"],
     );
-    expect([share(null), share(0), share(0.004), share(0.256), share(1)]).toEqual(["–", "0 %", "0.4 %", "26 %", "100 %"]);
+    expect([share(null), share(0), share(0.004), share(0.256), share(1)]).toEqual(["–", "0\u00a0%", "0.4\u00a0%", "26\u00a0%", "100\u00a0%"]);
+  });
+  it("are kinds of errors", () => {
+    expect(["OutsideSupport", "CancelledError", "TooLate", null].map(errorInWords)).toEqual(["outside support", "cancelled", "too late", "error"]);
   });
   it("find the median of a histogram", () => {
     expect(medianOf([0.1, 0.2, 0.3], [0, 0, 0])).toBeNull();

@@ -22,7 +22,7 @@ export function duration(seconds: number): string {
 export function share(value: number | null): string {
   if (value === null || !Number.isFinite(value)) return "–";
   const percent = 100 * value;
-  return `${percent !== 0 && Math.abs(percent) < 1 ? percent.toFixed(1) : Math.round(percent)} %`;
+  return `${percent !== 0 && Math.abs(percent) < 1 ? percent.toFixed(1) : Math.round(percent)}\u00a0%`;
 }
 
 const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });

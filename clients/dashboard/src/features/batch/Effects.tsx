@@ -28,7 +28,7 @@ export function Effects({ rows, quantities }: Props) {
   }
   const options = (of: Quantity[]) => of.map((one) => ({ value: one.name, label: label(one) }));
   return (
-    <SimpleGrid cols={{ base: 1, md: 2, xl: 3 }} spacing="md">
+    <SimpleGrid cols={{ base: 1, md: 2, lg: 3 }} spacing="md">
       <Panel
         title="Distribution of the effect" about="Counterfactual minus factual median of every galaxy; in dex where the quantity is logarithmic."
         aside={<Select size="xs" w={170} aria-label="Effect on" allowDeselect={false} searchable data={options(moved)} value={on.name} onChange={setOn} />}
@@ -70,8 +70,8 @@ function Distribution({ rows, of }: { rows: Answered[]; of: Quantity }) {
         <YAxis {...AXIS} width={36} allowDecimals={false} />
         <Tooltip {...TOOLTIP} cursor={false} labelFormatter={(v) => `around ${signed(Number(v))} ${inUnit}`} />
         <ReferenceLine x={0} stroke={COLOURS.text} ifOverflow="hidden" />
-        <ReferenceLine x={found.middle} stroke={COLOURS.ember} strokeDasharray="4 4" />
         <Bar dataKey="count" name="galaxies" fill={COLOURS.blue} isAnimationActive={false} />
+        <ReferenceLine x={found.middle} stroke={COLOURS.ember} strokeWidth={2} strokeDasharray="4 4" zIndex={500} />
       </BarChart>
     </Chart>
   );

@@ -118,9 +118,11 @@ function Galaxy({ row, shown }: { row: Answered; shown: Quantity[] }) {
 function Change({ row, of }: { row: Answered; of: Quantity }) {
   const [a, b, by] = [before(row, of), after(row, of), effect(row, of)];
   if (a === null || b === null) return <Table.Td c="dimmed">–</Table.Td>;
+  // Effects on what is additive are small beside it.
+  const digits = of.logarithmic ? 3 : 4;
   return (
     <Table.Td style={{ whiteSpace: "nowrap" }}>
-      {number(a)} → {number(b)}
+      {number(a, digits)} → {number(b, digits)}
       {by !== null && Math.abs(by) > 0 && <Text size="xs" c="dimmed">{by > 0 ? "+" : ""}{number(by)} {unit(effectUnit(of))}</Text>}
     </Table.Td>
   );

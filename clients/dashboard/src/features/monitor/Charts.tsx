@@ -13,7 +13,7 @@ import type { History, Metrics } from "./queries";
 import { toRows } from "./rows";
 
 const GRID = <CartesianGrid stroke={COLOURS.grid} strokeDasharray="3 3" vertical={false} />;
-const LEGEND = <Legend wrapperStyle={{ fontSize: 12 }} iconSize={10} />;
+const LEGEND = <Legend wrapperStyle={{ fontSize: 12 }} iconSize={10} itemSorter={null} />;
 
 function timeAxis() {
   return <XAxis dataKey="time" type="number" domain={["dataMin", "dataMax"]} tickFormatter={clock} minTickGap={48} {...AXIS} />;
@@ -36,12 +36,12 @@ export function TimeCharts({ history }: { history: History | undefined }) {
   const line = { dot: false, isAnimationActive: false, connectNulls: false, strokeWidth: 2, type: "monotone" } as const;
   return (
     <>
-      <Panel title="Latency" about="From question to answer, in ms.">
+      <Panel title="Latency" about="From question to answer.">
         {asked ? (
           <Chart label={last ? `Last: median ${milliseconds(last.p50)}, 99 % ${milliseconds(last.p99)}.` : "No questions."}>
             <LineChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={52} tickFormatter={(ms: number) => number(ms)} />
+              <YAxis {...AXIS} width={60} tickFormatter={milliseconds} />
               {tip(milliseconds)}{LEGEND}
               <Line {...line} dataKey="p50" name="median" stroke={COLOURS.blue} />
               <Line {...line} dataKey="p90" name="90 %" stroke={COLOURS.yellow} />
@@ -90,7 +90,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
           <Chart label="Shares of answers over time.">
             <LineChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={48} domain={[0, 1]} tickFormatter={share} />
+              <YAxis {...AXIS} width={54} domain={[0, 1]} tickFormatter={share} />
               {tip(share)}{LEGEND}
               <Line {...line} dot={{ r: 1.5 }} dataKey="reused" name="from the cache" stroke={COLOURS.teal} />
               <Line {...line} dot={{ r: 1.5 }} dataKey="flagged" name="flagged" stroke={COLOURS.yellow} />
@@ -103,7 +103,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
           <Chart label="Confidence of answers over time.">
             <ComposedChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={48} domain={[0, 1]} tickFormatter={share} />
+              <YAxis {...AXIS} width={54} domain={[0, 1]} tickFormatter={share} />
               {tip(share)}{LEGEND}
               <Area dataKey="band" name="68 %" stroke="none" fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="monotone" />
               <Line {...line} dot={{ r: 1.5 }} dataKey="confidence" name="median" stroke={COLOURS.blue} />

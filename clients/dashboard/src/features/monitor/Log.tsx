@@ -111,6 +111,11 @@ function FilterRow({ filters, models, onChange, onClear }: RowProps) {
   );
 }
 
+/** `OutsideSupport` as words. */
+export function errorInWords(name: string | null): string {
+  return (name ?? "error").replace(/(.)Error$/, "$1").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+}
+
 function Entry({ one }: { one: Inference }) {
   const good = one.status === "ok";
   return (
@@ -121,8 +126,8 @@ function Entry({ one }: { one: Inference }) {
         {one.hold && <Text size="xs" c="dimmed" truncate>hold {one.hold}</Text>}
       </Table.Td>
       <Table.Td>
-        <Badge size="sm" variant="light" color={good ? "teal" : "red"} title={`request ${one.request_id}`}>
-          {good ? (one.cached ? "cached" : "answered") : (one.error ?? "error")}
+        <Badge size="sm" variant="light" tt="none" color={good ? "teal" : one.error === "CancelledError" ? "gray" : "red"} title={`request ${one.request_id}`}>
+          {good ? (one.cached ? "cached" : "answered") : errorInWords(one.error)}
         </Badge>
       </Table.Td>
       <Table.Td style={{ whiteSpace: "nowrap" }}>{milliseconds(one.latency_ms)}</Table.Td>

@@ -25,7 +25,9 @@ function Tile({ label, value, note, alarm = false }: TileProps) {
 /** The state of the service in six numbers. */
 export function Tiles({ metrics }: { metrics: Metrics }) {
   const { requests, latency_ms, queue, cache, database } = metrics;
-  const failed = requests.total - (requests.outcomes.ok ?? 0);
+  // Who went away before the answer is no failure of the service.
+  const cancelled = requests.outcomes.cancelled ?? 0;
+  const failed = requests.total - (requests.outcomes.ok ?? 0) - cancelled;
   const counts = metrics.confidence.counts;
   const answered = counts.reduce((sum, n) => sum + n, 0);
   return (
@@ -34,7 +36,7 @@ export function Tiles({ metrics }: { metrics: Metrics }) {
       <Tile label="Questions" value={`${number(requests.per_second)}/s`} note={`${requests.total.toLocaleString("en")} in ${duration(metrics.uptime_s)}`} />
       <Tile
         label="Without an answer" value={share(requests.total ? failed / requests.total : null)}
-        note={`${failed.toLocaleString("en")} since the start`} alarm={requests.total >= 20 && failed / requests.total > 0.05}
+        note={`${failed.toLocaleString("en")} refused or failed${cancelled ? `, ${cancelled} cancelled` : ""}`} alarm={requests.total >= 20 && failed / requests.total > 0.05}
       />
       <Tile
         label="Queue" value={String(queue.depth ?? 0)} note={`of ${queue.capacity ?? 0} galaxies`}
