@@ -96,7 +96,7 @@ def test_an_answer_is_the_file_of_acie_infer(rest, galaxy):
         assert hdus[0].header["DO1"] == "stellar_mass*=1.5"
         spectra, state = Table.read(hdus["SPECTRA"]), Table.read(hdus["STATE"])
     good = np.array(galaxy["observation"]["ivar"]) > 0
-    flux = np.asarray(spectra["counterfactual"], dtype=float)
+    flux = spectra["counterfactual"].filled(np.nan).quantity.to_value("1e-17 erg/(s cm2 AA)")
     np.testing.assert_allclose(flux[good], np.array(told["counterfactual"])[good], rtol=1e-6)
     assert np.isnan(flux[~good]).all()
     assert list(state["variable"]) == told["latent_names"]

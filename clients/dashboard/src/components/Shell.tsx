@@ -21,7 +21,7 @@ export function Shell() {
   const busy = useNavigation().state !== "idle";
   return (
     <AppShell
-      header={{ height: 52 }}
+      header={{ height: "3.25rem" }}
       navbar={{ width: 220, breakpoint: "sm", collapsed: { desktop: true, mobile: !opened } }}
       padding={{ base: "xs", sm: "md" }}
     >

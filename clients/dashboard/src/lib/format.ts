@@ -15,6 +15,13 @@ export function number(value: number, digits = 3): string {
   return `${front.replace("-", "−")}×10${raised}`;
 }
 
+/** A number beside another of about its size, whose power of ten it shares. */
+export function shared(value: number, beside: number, digits = 3): string {
+  const size = Math.abs(beside);
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) return number(value, digits);
+  return number(value / 10 ** Math.floor(Math.log10(size)), digits);
+}
+
 const UNITS: Record<string, string> = {
   Msun: "M☉", "Msun/yr": "M☉/yr", "mass fraction": "", dex: "dex",
 };

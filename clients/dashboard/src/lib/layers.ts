@@ -13,15 +13,13 @@ export interface Placed {
 
 export interface Layout {
   nodes: Placed[];
-  /** Points that an edge runs through, from cause to effect. */
-  routes: { edge: Edge; points: { x: number; y: number }[] }[];
+  routes: { edge: Edge; from: Placed; to: Placed }[];
   width: number;
   height: number;
 }
 
 export interface Sizes {
   node: number;
-  lane: number;
   row: number;
 }
 
@@ -78,10 +76,10 @@ export function layout(names: readonly string[], edges: readonly Edge[], sizes: 
     slots.get(lower)?.above.push(upper);
   };
   for (const name of names) put(name, depth.get(name) ?? 0, true);
-  const chains = edges.map((edge) => {
+  for (const edge of edges) {
     const chain = [edge.cause];
     for (let row = (depth.get(edge.cause) ?? 0) + 1; row < (depth.get(edge.effect) ?? 0); row++) {
-      // Long edges of one cause run together, as a bundle does.
+      // Where a long edge passes a layer it counts in the order, so that it crosses little.
       const id = `${edge.cause}>${row}`;
       if (!slots.has(id)) put(id, row, false);
       chain.push(id);
@@ -91,11 +89,10 @@ export function layout(names: readonly string[], edges: readonly Edge[], sizes: 
       const [upper = "", lower = ""] = [chain[i - 1], chain[i]];
       if (!slots.get(upper)?.below.includes(lower)) link(upper, lower);
     }
-    return { edge, chain };
-  });
+  }
   const width = Math.max(...rows.map((row) => span(row, sizes)));
   const x = new Map<string, number>();
-  for (const row of rows) spread(row, x, width, sizes);
+  for (const row of rows) spread(row, x, width);
   for (let sweep = 0; sweep < 24; sweep++) {
     const down = sweep % 2 === 0;
     for (const row of down ? rows : rows.toReversed()) {
@@ -105,32 +102,28 @@ export function layout(names: readonly string[], edges: readonly Edge[], sizes: 
         return near.length === 0 ? own : near.reduce((sum, id) => sum + (x.get(id) ?? 0), 0) / near.length;
       };
       row.sort((a, b) => wish(a) - wish(b));
-      spread(row, x, width, sizes);
+      spread(row, x, width);
     }
   }
-  const at = (id: string, row: number) => ({ x: x.get(id) ?? 0, y: (row + 0.5) * sizes.row });
+  const at = (name: string) => ({ name, x: x.get(name) ?? 0, y: ((depth.get(name) ?? 0) + 0.5) * sizes.row });
   return {
-    nodes: names.map((name) => ({ name, ...at(name, depth.get(name) ?? 0) })),
-    routes: chains.map(({ edge, chain }) => ({
-      edge,
-      points: chain.map((id, i) => at(id, (depth.get(edge.cause) ?? 0) + i)),
-    })),
+    nodes: names.map(at),
+    routes: edges.map((edge) => ({ edge, from: at(edge.cause), to: at(edge.effect) })),
     width,
     height: rows.length * sizes.row,
   };
 }
 
-function span(row: Slot[], { node, lane }: Sizes): number {
-  return row.reduce((sum, { real }) => sum + (real ? node : lane), 0);
+function span(row: Slot[], { node }: Sizes): number {
+  return row.filter(({ real }) => real).length * node;
 }
 
-/** Places of one layer in its order, with the room that is left shared evenly. */
-function spread(row: Slot[], x: Map<string, number>, width: number, sizes: Sizes): void {
-  const gap = (width - span(row, sizes)) / (row.length + 1);
-  let left = gap;
+/** Places of one layer in its order: variables evenly, edges that pass between them. */
+function spread(row: Slot[], x: Map<string, number>, width: number): void {
+  const step = width / Math.max(row.filter(({ real }) => real).length, 1);
+  let left = 0;
   for (const { id, real } of row) {
-    const own = real ? sizes.node : sizes.lane;
-    x.set(id, left + own / 2);
-    left += own + gap;
+    x.set(id, real ? left + step / 2 : left);
+    if (real) left += step;
   }
 }

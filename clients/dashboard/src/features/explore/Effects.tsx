@@ -1,7 +1,7 @@
 import { ActionIcon, ScrollArea, Table, Text, Tooltip } from "@mantine/core";
 import { useMemo } from "react";
 import type { Answer, Graph, Variable } from "../../api/queries";
-import { number, quantity, words } from "../../lib/format";
+import { number, quantity, shared, words } from "../../lib/format";
 import { type Marginals, marginals, onScale, pairedChange } from "../../lib/marginals";
 import type { Question } from "../../lib/question";
 import { roles } from "./GraphView";
@@ -14,12 +14,18 @@ interface Props {
   onHold: (name: string) => void;
 }
 
+interface Said {
+  middle: string;
+  /** The interval, in a few words. */
+  rest?: string;
+}
+
 interface Row {
   variable: Variable;
   role: string;
-  before: string;
-  after: string;
-  change: string;
+  before: Said;
+  after: Said | null;
+  change: Said;
   /** How far it moved, in widths of its posterior. */
   size: number;
   curves: Marginals | null;
@@ -31,18 +37,17 @@ export function Effects({ graph, question, answer, onHold }: Props) {
   const asked = answer.interventions.length > 0;
   return (
     <ScrollArea type="auto" offsetScrollbars="x">
-      <Table verticalSpacing={4} horizontalSpacing="xs" className={classes.effects ?? ""} data-testid="effects">
+      <Table verticalSpacing={4} horizontalSpacing={6} className={classes.effects ?? ""} data-testid="effects">
         <Table.Caption className={classes.caption ?? ""}>
           {asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}
         </Table.Caption>
         <Table.Thead>
           <Table.Tr>
             <Table.Th scope="col">Variable</Table.Th>
-            <Table.Th scope="col">Is</Table.Th>
-            {asked && <Table.Th scope="col">Would have been</Table.Th>}
             {asked && <Table.Th scope="col">Change</Table.Th>}
             <Table.Th scope="col">Posterior</Table.Th>
-            {asked && <Table.Th scope="col"><span className={classes.unseen}>Hold</span></Table.Th>}
+            <Table.Th scope="col">Is</Table.Th>
+            {asked && <Table.Th scope="col">Would have been</Table.Th>}
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
@@ -60,34 +65,39 @@ function EffectRow({ row, asked, onHold }: { row: Row; asked: boolean; onHold: (
   return (
     <Table.Tr data-role={role} data-effect={variable.name}>
       <Table.Th scope="row">
-        <Tooltip label={variable.description} withArrow><span>{words(variable.name)}</span></Tooltip>
-        {role === "acted" && <Text span size="xs" c="ember" ml={6}>set</Text>}
-        {role === "held" && <Text span size="xs" c="sea" ml={6}>held</Text>}
+        <span className={classes.cell}>
+          <Tooltip label={variable.description} withArrow><span>{words(variable.name)}</span></Tooltip>
+          {role === "acted" && <Text span size="xs" c="ember">changed</Text>}
+          {asked && holdable && <Hold held={role === "held"} label={label} onClick={() => onHold(variable.name)} />}
+        </span>
       </Table.Th>
-      <Table.Td>{before}</Table.Td>
-      {asked && <Table.Td>{after}</Table.Td>}
-      {asked && <Table.Td>{change}</Table.Td>}
+      {asked && <Table.Td><Interval {...change} /></Table.Td>}
       <Table.Td><Curves curves={curves} asked={asked} name={variable.name} /></Table.Td>
-      {asked && (
-        <Table.Td>
-          {holdable && (
-            <Tooltip label={label}>
-              <ActionIcon size="sm" variant={role === "held" ? "filled" : "default"} aria-label={label} aria-pressed={role === "held"} onClick={() => onHold(variable.name)}>
-                <svg width="12" height="12" viewBox="-5 -7 10 12" aria-hidden>
-                  <path d={role === "held" ? "M-3 -1 v-2 a3 3 0 0 1 6 0 v2 M-4 -1 h8 v5 h-8 z" : "M-3 -1 v-2 a3 3 0 0 1 5.6 -1.4 M-4 -1 h8 v5 h-8 z"} fill="none" stroke="currentColor" strokeWidth="1.2" />
-                </svg>
-              </ActionIcon>
-            </Tooltip>
-          )}
-        </Table.Td>
-      )}
+      <Table.Td><Interval {...before} /></Table.Td>
+      {asked && <Table.Td>{after && <Interval {...after} />}</Table.Td>}
     </Table.Tr>
   );
 }
 
+function Hold({ held, label, onClick }: { held: boolean; label: string; onClick: () => void }) {
+  return (
+    <Tooltip label={label}>
+      <ActionIcon size={22} variant={held ? "filled" : "default"} aria-label={label} aria-pressed={held} onClick={onClick}>
+        <svg width="12" height="12" viewBox="-5 -7 10 12" aria-hidden>
+          <path d={held ? "M-3 -1 v-2 a3 3 0 0 1 6 0 v2 M-4 -1 h8 v5 h-8 z" : "M-3 -1 v-2 a3 3 0 0 1 5.6 -1.4 M-4 -1 h8 v5 h-8 z"} fill="none" stroke="currentColor" strokeWidth="1.2" />
+        </svg>
+      </ActionIcon>
+    </Tooltip>
+  );
+}
+
+function Interval({ middle, rest }: Said) {
+  return <>{middle}{rest && <span className={classes.interval}> {rest}</span>}</>;
+}
+
 function Curves({ curves, asked, name }: { curves: Marginals | null; asked: boolean; name: string }) {
   if (!curves) return null;
-  const [width, height] = [120, 26];
+  const [width, height] = [92, 24];
   const path = (density: number[]) =>
     density.map((d, i) => `${i === 0 ? "M" : "L"}${((i / (density.length - 1)) * width).toFixed(1)} ${(height - 1 - d * (height - 3)).toFixed(1)}`).join("");
   const at = curves.point === null ? null : ((curves.point - curves.low) / (curves.high - curves.low)) * width;
@@ -117,9 +127,9 @@ function makeRows(graph: Graph, question: Question, answer: Answer): Row[] {
     return [{
       variable,
       role: role.get(name) ?? "still",
-      before: kind === "binary" ? share(before) : interval(is, variable.unit),
-      after: kind === "binary" ? share(after) : still ? "" : interval(would, variable.unit),
-      change: still ? "unchanged" : Math.abs(moved.high - moved.low) < 1e-4 ? say(moved.middle) : `${say(moved.middle)} (${say(moved.low)} to ${say(moved.high)})`,
+      before: kind === "binary" ? { middle: share(before) } : interval(is, variable.unit),
+      after: still ? null : kind === "binary" ? { middle: share(after) } : interval(would, variable.unit),
+      change: still ? { middle: "unchanged" } : said(say(moved.middle), say(moved.low), say(moved.high)),
       size: still ? 0 : Math.abs(moved.middle) / width,
       curves: kind === "binary" ? null : marginals(before, after),
     }];
@@ -128,7 +138,11 @@ function makeRows(graph: Graph, question: Question, answer: Answer): Row[] {
   return answer.interventions.length > 0 ? rows.toSorted((a, b) => rank(b) - rank(a)) : rows;
 }
 
-function interval({ median, p16, p84 }: { median: number; p16: number; p84: number }, of: string): string {
-  const middle = quantity(median, of);
-  return p84 - p16 <= 1e-4 * Math.abs(median) ? middle : `${middle} (${number(p16)} to ${number(p84)})`;
+function said(middle: string, low: string, high: string): Said {
+  return low === high ? { middle } : { middle, rest: `${low} to ${high}` };
+}
+
+function interval({ median, p16, p84 }: { median: number; p16: number; p84: number }, of: string): Said {
+  if (p84 - p16 <= 1e-4 * Math.abs(median)) return { middle: quantity(median, of) };
+  return said(quantity(median, of), shared(p16, median), shared(p84, median));
 }

@@ -1,6 +1,6 @@
 import { Box, Button, Group, Paper, Skeleton, Stack, Text, Title, VisuallyHidden } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import type uPlot from "uplot";
 import { isCancelled } from "../../api/problem";
@@ -24,6 +24,12 @@ const SAMPLES = 64;
 /** The same draws for every place of a slider: what moves is then the question and not the dice. */
 const SEED = 0;
 
+declare global {
+  interface Window {
+    aciePlots?: () => readonly (uPlot | null)[];
+  }
+}
+
 /** One galaxy, one question, its answer. */
 export function ExplorePage() {
   const [params, setParams] = useSearchParams();
@@ -44,6 +50,12 @@ export function ExplorePage() {
   const [frame, setFrame] = useState<Frame>(params.get("frame") === "rest" ? "rest" : "observed");
   const [smoothing, setSmoothing] = useState(5);
   const figures = useRef<(uPlot | null)[]>([]);
+
+  useEffect(() => {
+    // What measures the figures needs a way to them.
+    window.aciePlots = () => figures.current;
+    return () => void delete window.aciePlots;
+  }, []);
 
   const choose = (next: Source) => {
     setSource(next);
@@ -86,7 +98,7 @@ export function ExplorePage() {
       )}
       {spectrum.error && <ProblemAlert error={spectrum.error} retry={() => void spectrum.refetch()} />}
       <div className={classes.columns}>
-        <Stack gap="sm" miw={0}>
+        <Stack gap="sm" miw={0} className={classes.seen ?? ""}>
           <Paper withBorder p="sm">
             {spectrum.data ? (
               <ErrorBoundary>
@@ -98,6 +110,8 @@ export function ExplorePage() {
             ) : spectrum.isFetching ? <Skeleton h={400} aria-label="Reading the spectrum" /> : <Empty />}
           </Paper>
           {failed && <ProblemAlert error={failed} retry={() => void answer.refetch()} />}
+        </Stack>
+        <div className={classes.moved}>
           {spectrum.data && (
             <Paper withBorder p="sm">
               <Group justify="space-between" mb={4}>
@@ -109,7 +123,7 @@ export function ExplorePage() {
               {shown && graph.data ? <Effects graph={graph.data} question={state.question} answer={shown} onHold={state.toggleHold} /> : !failed && <Skeleton h={300} aria-label="Computing the answer" />}
             </Paper>
           )}
-        </Stack>
+        </div>
         <Stack gap="sm" miw={0} className={classes.side ?? ""}>
           <Paper withBorder p="sm">
             <Group justify="space-between" mb={4}>

@@ -13,7 +13,7 @@ interface Props {
   onHold: (name: string) => void;
 }
 
-const NODE = { width: 108, height: 40 };
+const NODE = { width: 116, height: 42 };
 
 type Role = "acted" | "held" | "moved" | "given" | "still";
 
@@ -34,7 +34,7 @@ export function roles(graph: Graph, question: Question): Map<string, Role> {
 /** The causal graph: a click on a variable opens its slider, a click on a pin holds it. */
 export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
   const placed = useMemo(
-    () => layout(graph.variables.map((v) => v.name), graph.edges, { node: NODE.width + 8, lane: 14, row: 68 }),
+    () => layout(graph.variables.map((v) => v.name), graph.edges, { node: NODE.width + 10, row: 74 }),
     [graph],
   );
   const role = useMemo(() => roles(graph, question), [graph, question]);
@@ -54,14 +54,14 @@ export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
         ))}
       </defs>
       <g aria-hidden>
-        {placed.routes.map(({ edge, points }) => {
-          const from = role.get(edge.cause);
-          const to = role.get(edge.effect);
-          const live = (from === "acted" || from === "moved") && to === "moved";
-          const severed = to === "acted" || to === "held";
+        {placed.routes.map(({ edge, from: start, to: end }) => {
+          const cause = role.get(edge.cause);
+          const effect = role.get(edge.effect);
+          const live = (cause === "acted" || cause === "moved") && effect === "moved";
+          const severed = effect === "acted" || effect === "held";
           return (
             <path
-              key={`${edge.cause}>${edge.effect}`} d={curve(points, half)} className={classes.edge}
+              key={`${edge.cause}>${edge.effect}`} d={curve(start, end, half)} className={classes.edge}
               data-live={live || undefined} data-severed={severed || undefined}
               markerEnd={`url(#tip-${live ? "live" : "still"})`}
             />
@@ -152,23 +152,15 @@ function nodeValue({ name, kind, transform }: Variable, answer: Answer | null): 
     return before.median === after.median ? say(before.median) : `${say(before.median)} → ${say(after.median)}`;
   }
   const log = transform === "log10" && (before.median >= 1e4 || before.median < 1e-2);
-  const say = (value: number) => (log ? `10^${Math.log10(value).toFixed(2)}` : number(value));
+  const say = (value: number) => (log ? Math.log10(value).toFixed(2) : number(value));
   const same = Math.abs(after.median - before.median) <= 1e-3 * Math.abs(before.median);
-  return same ? say(before.median) : `${say(before.median)} → ${say(after.median)}`;
+  return `${log ? "log " : ""}${say(before.median)}${same ? "" : ` → ${say(after.median)}`}`;
 }
 
-/** A smooth way through the middles between layers, from the lower edge of a cause to its effect. */
-function curve(points: { x: number; y: number }[], half: number): string {
-  const first = points[0];
-  const last = points[points.length - 1];
-  if (!first || !last) return "";
-  let path = `M${first.x} ${first.y + half}`;
-  let from = { x: first.x, y: first.y + half };
-  points.slice(1).forEach((point, i) => {
-    const end = i === points.length - 2 ? { x: point.x, y: point.y - half } : point;
-    const middle = (from.y + end.y) / 2;
-    path += ` C${from.x} ${middle} ${end.x} ${middle} ${end.x} ${end.y}`;
-    from = end;
-  });
-  return path;
+/** A smooth way from the lower edge of a cause to the upper edge of its effect. */
+function curve(from: { x: number; y: number }, to: { x: number; y: number }, half: number): string {
+  const [top, bottom] = [from.y + half, to.y - half];
+  // Steep at both ends, so that the tip of an arrow points down.
+  const pull = Math.min(0.5 * (bottom - top), 60);
+  return `M${from.x} ${top} C${from.x} ${top + pull} ${to.x} ${bottom - pull} ${to.x} ${bottom}`;
 }

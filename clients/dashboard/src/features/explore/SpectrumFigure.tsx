@@ -6,7 +6,7 @@ import type { Answer, Spectrum } from "../../api/queries";
 import { number } from "../../lib/format";
 import { UPlotChart } from "./UPlotChart";
 import { ViewButtons } from "./ViewButtons";
-import { DARK, LIGHT, axes, lineMarkers, wheelAndPan } from "./plotOptions";
+import { DARK, LIGHT, axes, letters, lineMarkers, wheelAndPan } from "./plotOptions";
 import { type Frame, differences, limits, spectra } from "./spectrumData";
 import classes from "./Explore.module.css";
 
@@ -30,7 +30,7 @@ const hidden = { show: false, points: { show: false } };
 /** Observed and counterfactual spectrum, and below them their difference. */
 export function SpectrumFigure(props: Props) {
   const { spectrum, answer, redshift, frame, smoothing, figures, stale } = props;
-  const { ref, width, height } = useElementSize();
+  const { ref, width } = useElementSize();
   const narrow = width < 560;
   const colours = useComputedColorScheme("light") === "dark" ? DARK : LIGHT;
   const stretch = frame === "rest" && redshift !== null ? 1 + redshift : 1;
@@ -93,7 +93,7 @@ export function SpectrumFigure(props: Props) {
     const line = (stroke: string, width: number) => ({ stroke, width, points: { show: false } });
     return {
       legend: { show: false },
-      padding: [30, 12, 0, 0],
+      padding: [30 * letters(), 12, 0, 0],
       cursor: { sync: { key: SYNC, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: true }, points: { show: false } },
       scales: {
         x: { time: false },
@@ -165,7 +165,7 @@ export function SpectrumFigure(props: Props) {
     step(...found);
   }
 
-  const tall = height > 0 && width > 1600;
+  const [upperHeight, lowerHeight] = narrow ? [280, 120] : width > 1600 ? [640, 240] : [350, 130];
   const words = answer
     ? `Observed spectrum and counterfactual spectrum for ${answer.interventions.join(", ")}`
     : "Observed spectrum with its error band";
@@ -189,9 +189,9 @@ export function SpectrumFigure(props: Props) {
       {/* The figure takes the keyboard as a whole: arrows move, + and - zoom, 0 shows all. */}
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
       <div tabIndex={0} role="group" aria-label="Spectrum: arrow keys move, plus and minus zoom, 0 shows all" onKeyDown={onKey} className={classes.figure} data-stale={stale || undefined} data-testid="spectrum">
-        <UPlotChart data={upper} options={main} height={tall ? 560 : narrow ? 280 : 360} label={words} onReady={keepUpper} />
+        <UPlotChart data={upper} options={main} height={upperHeight} label={words} onReady={keepUpper} />
         {lower && (
-          <UPlotChart data={lower} options={difference} height={tall ? 220 : narrow ? 130 : 160} label="Counterfactual minus observed flux" onReady={keepLower} />
+          <UPlotChart data={lower} options={difference} height={lowerHeight} label="Counterfactual minus observed flux" onReady={keepLower} />
         )}
         {!lower && <Text size="xs" c="dimmed" ta="center">{frame === "rest" ? "rest" : "observed"} wavelength, vacuum [Å]</Text>}
       </div>

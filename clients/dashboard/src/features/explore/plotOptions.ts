@@ -23,7 +23,12 @@ export const DARK: Colours = {
   grid: "rgba(200, 215, 230, 0.10)", text: "#aab6c2", line: "rgba(170, 185, 200, 0.45)",
 };
 
-const FONT = '12px system-ui, "Segoe UI", Roboto, sans-serif';
+const FAMILY = 'system-ui, "Segoe UI", Roboto, sans-serif';
+
+/** How much larger than usual letters are here: on very large screens all of the page is. */
+export function letters(): number {
+  return Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
+}
 
 /** Draws names and places of spectral lines behind the spectrum. */
 export function lineMarkers(stretch: () => number, shown: () => boolean, colours: Colours): uPlot.Plugin {
@@ -32,12 +37,12 @@ export function lineMarkers(stretch: () => number, shown: () => boolean, colours
       drawAxes: (plot) => {
         if (!shown()) return;
         const { ctx, bbox } = plot;
-        const ratio = window.devicePixelRatio;
+        const ratio = window.devicePixelRatio * letters();
         ctx.save();
         ctx.beginPath();
         ctx.rect(bbox.left, 0, bbox.width, bbox.top + bbox.height);
         ctx.clip();
-        ctx.font = `${11 * ratio}px system-ui, "Segoe UI", Roboto, sans-serif`;
+        ctx.font = `${11 * ratio}px ${FAMILY}`;
         ctx.fillStyle = colours.text;
         ctx.strokeStyle = colours.line;
         ctx.lineWidth = ratio;
@@ -113,9 +118,14 @@ export function wheelAndPan(move: (low: number, high: number) => void): uPlot.Pl
 }
 
 export function axes(colours: Colours, xLabel: string, yLabel: string, narrow: boolean): uPlot.Axis[] {
+  const size = letters();
+  const FONT = `${12 * size}px ${FAMILY}`;
   const common = { stroke: colours.text, grid: { stroke: colours.grid, width: 1 }, ticks: { stroke: colours.grid, width: 1 }, font: FONT, labelFont: FONT };
   return [
-    { ...common, label: xLabel, labelSize: xLabel ? 20 : 0, size: xLabel ? 34 : 22, space: narrow ? 70 : 90 },
-    { ...common, label: narrow ? "" : yLabel, labelSize: narrow ? 0 : 18, size: narrow ? 36 : 46, space: 36 },
+    {
+      ...common, label: xLabel, labelSize: xLabel ? 20 * size : 0, size: 28 * size, space: (narrow ? 70 : 90) * size,
+      values: (_, ticks) => ticks.map((tick) => String(tick)),
+    },
+    { ...common, label: narrow ? "" : yLabel, labelSize: narrow ? 0 : 18 * size, size: (narrow ? 36 : 46) * size, space: 30 * size },
   ];
 }

@@ -1,0 +1,72 @@
+"""The page, built once, and a real ``acie serve`` that shows it to a real browser."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from processes import Served
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "clients" / "dashboard"
+PAGE = ROOT / "src" / "acie" / "serving" / "page"
+#: Screenshots and what was downloaded; not part of the repository.
+ARTIFACTS = PROJECT / "artifacts"
+
+
+def run(*command: str, patience_s: float = 300.0) -> str:
+    """Output of a command in the project of the page."""
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=patience_s, check=False,
+        env={**os.environ, "CI": "1", "NO_COLOR": "1"},
+    )  # fmt: skip
+    told = f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{' '.join(command)}\n{told}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def project():
+    """The project with its packages."""
+    node = shutil.which("node")
+    if node is None or shutil.which("npm") is None:
+        pytest.skip("Node is not installed")
+    version = subprocess.check_output([node, "--version"], text=True).strip()
+    if int(version.lstrip("v").split(".")[0]) < 20:
+        pytest.skip(f"Node 20 or newer is needed, found {version}")
+    lock, installed = PROJECT / "package-lock.json", PROJECT / "node_modules/.package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        run("npm", "ci")
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def page(project):
+    """The built page, made again where a source is newer."""
+    sources = [project / "package-lock.json", *project.glob("*.ts"), *(project / "src").rglob("*")]
+    newest = max(path.stat().st_mtime for path in sources if path.is_file())
+    index = PAGE / "index.html"
+    if not index.exists() or index.stat().st_mtime < newest:
+        run("npm", "run", "build")
+    return PAGE
+
+
+@pytest.fixture(scope="session")
+def served(page, tmp_path_factory):
+    with Served(tmp_path_factory.mktemp("dashboard")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def browse(served):
+    """Runs a script of ``e2e/`` against the service; what it saw."""
+    if not Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists():
+        pytest.skip("Chromium is not installed")
+
+    def script(name: str, *arguments: str) -> dict:
+        out = run("node", f"e2e/{name}.mjs", served.url, str(ARTIFACTS / name), *arguments)
+        return json.loads(out.splitlines()[-1])
+
+    return script
