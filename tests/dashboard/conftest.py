@@ -60,13 +60,22 @@ def served(page, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def browse(served):
-    """Runs a script of ``e2e/`` against the service; what it saw."""
+def script(project):
+    """Runs a script of ``e2e/`` in a real browser; what it saw."""
     if not Path(os.environ.get("CHROMIUM", "/usr/bin/chromium")).exists():
         pytest.skip("Chromium is not installed")
 
-    def script(name: str, *arguments: str) -> dict:
-        out = run("node", f"e2e/{name}.mjs", served.url, str(ARTIFACTS / name), *arguments)
-        return json.loads(out.splitlines()[-1])
+    def seen(name: str, *arguments: str) -> dict:
+        return json.loads(run("node", f"e2e/{name}.mjs", *arguments).splitlines()[-1])
 
-    return script
+    return seen
+
+
+@pytest.fixture(scope="session")
+def browse(script, served):
+    """The same, against the service; artifacts are in a folder of the script's name."""
+
+    def seen(name: str, *arguments: str) -> dict:
+        return script(name, served.url, str(ARTIFACTS / name), *arguments)
+
+    return seen

@@ -40,7 +40,7 @@ def test_assets_are_kept_for_ever_and_packed_for_who_unpacks(rest):
         assert response.headers.get("content-encoding") == ("gzip" if packed else None)
         assert response.headers["content-type"] == "text/javascript; charset=utf-8"
         assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert response.headers["vary"] == "Accept-Encoding"
+        assert "Accept-Encoding" in response.headers["vary"]
     assert rest.get("/dashboard/assets/b.css").headers["content-type"].startswith("text/css")
 
 

@@ -15,7 +15,8 @@ export async function open(browser, errors, { width, height, colorScheme = "ligh
   const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true, ...rest });
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  // Machines that test are busy.
+  page.setDefaultTimeout(90_000);
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type())) errors.push(`${message.type()}: ${message.text()}`);
   });

@@ -136,24 +136,44 @@ for (const name of ["Command line", "Python", "curl"]) {
 await shot("code");
 await page.keyboard.press("Escape");
 
+// Processor time of the page's own thread: what else the machine does is not in it.
+const devtools = await page.context().newCDPSession(page);
+await devtools.send("Performance.enable", { timeDomain: "threadTicks" });
+const busy = async () => (await devtools.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration").value;
+
 // New numbers for 6000 pixels and two bands, as fast as the figure takes them.
+const before = await busy();
 seen.frames_per_second = await page.evaluate(async () => {
   const canvas = document.querySelector("[data-testid=spectrum] canvas");
   const plot = window.aciePlots?.()[0];
   if (!canvas || !plot) return 0;
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const base = plot.data.map((column) => Array.from(column));
-  const frames = 40;
-  await frame();
-  const start = performance.now();
-  for (let i = 0; i < frames; i++) {
-    const factor = 1 + 0.002 * i;
-    plot.setData(base.map((column, k) => (k === 0 ? column : column.map((v) => (v === null ? null : v * factor)))), false);
-    plot.setScale("x", { min: base[0][0], max: base[0].at(-1) });
+  const frames = 8;
+  let best = 0;
+  // The best of several short runs: what else the machine does is not the figure's.
+  for (let run = 0; run < 5; run++) {
     await frame();
+    const start = performance.now();
+    for (let i = 0; i < frames; i++) {
+      const factor = 1 + 0.002 * i;
+      plot.setData(base.map((column, k) => (k === 0 ? column : column.map((v) => (v === null ? null : v * factor)))), false);
+      plot.setScale("x", { min: base[0][0], max: base[0].at(-1) });
+      await frame();
+    }
+    best = Math.max(best, (1000 * frames) / (performance.now() - start));
   }
-  return (1000 * frames) / (performance.now() - start);
+  return best;
 });
+
+seen.frame_cpu_ms = (1000 * ((await busy()) - before)) / 40;
+
+// From an answer to its picture, the same way.
+const earlier = await busy();
+await page.locator('[data-slider="stellar_mass"]').getByRole("slider").press("ArrowRight");
+await effect("stellar_mass").filter({ hasText: "×2.1" }).waitFor();
+await page.waitForTimeout(200);
+seen.answer_cpu_ms = 1000 * ((await busy()) - earlier);
 
 // By keyboard alone: a variable, its slider, and the figure.
 await page.getByRole("button", { name: "Reset" }).click();

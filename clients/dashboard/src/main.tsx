@@ -23,6 +23,9 @@ const client = new QueryClient({
 // Styles that are made while the page runs carry the number that the server put here.
 const nonce = document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce;
 
+// The name under which libraries that know nothing of Mantine look for it.
+Object.assign(globalThis, { __webpack_nonce__: nonce });
+
 const root = document.getElementById("root");
 if (root === null) throw new Error("no #root");
 createRoot(root).render(

@@ -111,10 +111,20 @@ export function useSpectrum(source: Source | null) {
   });
 }
 
+const numbers = new WeakMap<Spectrum, number>();
+let last = 0;
+
+/** A number for a spectrum: names of files say too little, and 6000 pixels are too long a key. */
+function numberOf(spectrum: Spectrum): number {
+  const known = numbers.get(spectrum) ?? ++last;
+  numbers.set(spectrum, known);
+  return known;
+}
+
 /** The answer to a question; an earlier one is cancelled, and shown until the new one is there. */
 export function useAnswer(of: Spectrum | undefined, asked: Asked) {
   return useQuery({
-    queryKey: ["answer", of?.file, of?.row, of?.redshift, of?.flux.length, of?.flux[3000], asked],
+    queryKey: ["answer", of === undefined ? 0 : numberOf(of), asked],
     queryFn: ({ signal }) => answer(of as Spectrum, asked, signal),
     enabled: of !== undefined,
     placeholderData: keepPreviousData,

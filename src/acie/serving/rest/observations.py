@@ -103,7 +103,7 @@ async def examples(kind: Wanted) -> Response:
 @router.get(
     "/examples/{name}",
     response_model=SpectrumBody,
-    responses=problems(404, 406, 504),
+    responses=problems(404, 406, 422, 504),
     operation_id="example",
 )
 async def example(

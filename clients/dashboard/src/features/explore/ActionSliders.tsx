@@ -105,12 +105,14 @@ function Track({ variable, action, median, onChange }: Pick<OneProps, "variable"
     const value = amount(at);
     return { scale: `×${number(value)}`, set: quantity(value, variable.unit), shift: `${value >= 0 ? "+" : ""}${quantity(value, variable.unit)}` }[action.verb];
   };
+  // Links may ask for what no slider reaches; the service says what is wrong with it.
+  const at = place(action.amount);
   return (
     <Slider
       mt="sm" mb="lg" mx={6} color="ember" min={low} max={high} step={step} marks={marks} label={shown}
-      value={Math.min(Math.max(place(action.amount), low), high)} thumbLabel={`${words(variable.name)}, ${LABELS[action.verb]}`}
-      thumbProps={{ "aria-valuetext": shown(place(action.amount)) }}
-      onChange={(at) => onChange({ ...action, amount: Math.abs(at) < step / 2 && action.verb !== "set" ? amount(0) : amount(at) })}
+      value={Number.isFinite(at) ? Math.min(Math.max(at, low), high) : low} thumbLabel={`${words(variable.name)}, ${LABELS[action.verb]}`}
+      thumbProps={{ "aria-valuetext": shown(at) }}
+      onChange={(to) => onChange({ ...action, amount: Math.abs(to) < step / 2 && action.verb !== "set" ? amount(0) : amount(to) })}
     />
   );
 }

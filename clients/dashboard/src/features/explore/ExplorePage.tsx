@@ -1,12 +1,12 @@
 import { Box, Button, Group, Paper, Skeleton, Stack, Text, Title, VisuallyHidden } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useEffect, useMemo, useRef, useState } from "react";
-import { useSearchParams } from "react-router";
 import type uPlot from "uplot";
 import { isCancelled } from "../../api/problem";
 import { type Asked, type Source, useAnswer, useGraph, useSpectrum } from "../../api/queries";
 import { ErrorBoundary } from "../../components/ErrorBoundary";
 import { ProblemAlert } from "../../components/ProblemAlert";
+import { changeAddress, readAddress } from "../../lib/address";
 import { actionTexts } from "../../lib/question";
 import { firstAction } from "../../lib/sliders";
 import { ActionSliders } from "./ActionSliders";
@@ -32,7 +32,7 @@ declare global {
 
 /** One galaxy, one question, its answer. */
 export function ExplorePage() {
-  const [params, setParams] = useSearchParams();
+  const [params] = useState(readAddress);
   const [source, setSource] = useState<Source | null>(() => {
     // A link to a file cannot bring the file.
     return params.get("file") ? null : { kind: "example", name: params.get("example") ?? "example" };
@@ -59,22 +59,20 @@ export function ExplorePage() {
 
   const choose = (next: Source) => {
     setSource(next);
-    setParams((old) => {
-      const changed = new URLSearchParams(old);
-      changed.delete("example");
-      changed.delete("file");
-      changed.set(next.kind === "file" ? "file" : "example", next.kind === "file" ? next.file.name : next.name);
-      return changed;
-    }, { replace: true });
+    changeAddress((params) => {
+      params.delete("example");
+      params.delete("file");
+      params.set(next.kind, next.kind === "file" ? next.file.name : next.name);
+      return params;
+    });
   };
   const changeFrame = (next: Frame) => {
     setFrame(next);
-    setParams((old) => {
-      const changed = new URLSearchParams(old);
-      if (next === "rest") changed.set("frame", next);
-      else changed.delete("frame");
-      return changed;
-    }, { replace: true });
+    changeAddress((params) => {
+      if (next === "rest") params.set("frame", next);
+      else params.delete("frame");
+      return params;
+    });
   };
 
   const shown = answer.data ?? null;
@@ -111,7 +109,7 @@ export function ExplorePage() {
           </Paper>
           {failed && <ProblemAlert error={failed} retry={() => void answer.refetch()} />}
         </Stack>
-        <div className={classes.moved}>
+        <div className={classes.moved} data-stale={answer.isPlaceholderData || undefined}>
           {spectrum.data && (
             <Paper withBorder p="sm">
               <Group justify="space-between" mb={4}>

@@ -1,15 +1,14 @@
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useCallback, useMemo, useState } from "react";
-import { useSearchParams } from "react-router";
+import { changeAddress, readAddress } from "../../lib/address";
 import { type Action, NOTHING, type Question, fromParams, toParams } from "../../lib/question";
 
 /** The question of the page. It is in the address too, so that a link asks it again. */
 export function useQuestion() {
-  const [params, setParams] = useSearchParams();
-  const [question, setQuestion] = useState<Question>(() => fromParams(params));
+  const [question, setQuestion] = useState<Question>(() => fromParams(readAddress()));
   // Browsers allow only so many changes of the address a second.
   const write = useDebouncedCallback((next: Question) => {
-    setParams((old) => toParams(next, old), { replace: true, preventScrollReset: true });
+    changeAddress((old) => toParams(next, old));
   }, 300);
 
   const update = useCallback(

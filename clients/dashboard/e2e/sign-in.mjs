@@ -1,0 +1,32 @@
+// A server that asks who calls: node e2e/sign-in.mjs URL FOLDER TOKEN. Prints what was seen.
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { launch, open } from "./browser.mjs";
+
+const [url, folder, token] = process.argv.slice(2);
+mkdirSync(folder, { recursive: true });
+const errors = [];
+const seen = {};
+const browser = await launch();
+const page = await open(browser, errors, { width: 900, height: 700 });
+await page.goto(`${url}/dashboard/`);
+const dialog = page.getByRole("dialog");
+await dialog.waitFor();
+await page.waitForTimeout(400);
+await page.screenshot({ path: join(folder, "asked.png") });
+seen.asked = await dialog.innerText();
+await dialog.getByLabel("Token or API key").fill("nobody.knows.this");
+await dialog.getByRole("button", { name: "Sign in" }).click();
+await page.getByText("did not accept this token").waitFor();
+await dialog.getByLabel("Token or API key").fill(token);
+await dialog.getByRole("button", { name: "Sign in" }).click();
+await page.locator('[data-effect="stellar_mass"]').waitFor();
+seen.kept = await page.evaluate(() => [Object.values(sessionStorage), Object.values(localStorage)].map((v) => v.join(" ")));
+await page.reload();
+await page.locator('[data-effect="stellar_mass"]').waitFor();
+seen.dialogs = await page.getByRole("dialog").count();
+await page.getByRole("button", { name: "Sign out" }).click();
+seen.forgotten = (await page.evaluate(() => sessionStorage.length)) === 0;
+await browser.close();
+seen.errors = errors.filter((one) => !/status of 401/.test(one));
+console.log(JSON.stringify(seen));
