@@ -8,6 +8,7 @@ Every error says which argument is wrong, what was expected, what was found and 
     │   ├── ReaderNotFound          no reader recognises the file
     │   ├── MalformedSpectrum       wrong shape, no good pixel, NaN where a number is needed
     │   ├── MalformedCatalogue      a table or a column of it cannot be used
+    │   ├── CatalogueTooLarge       a file holds more than is read at a time
     │   ├── UnitMismatch            units missing or not convertible
     │   └── MissingRedshift         the redshift is neither in the file nor given
     ├── CausalError                 a causal question that cannot be asked
@@ -41,6 +42,7 @@ Every error says which argument is wrong, what was expected, what was found and 
 __all__ = [
     "ACIEError",
     "BundleError",
+    "CatalogueTooLarge",
     "CausalError",
     "ChecksumMismatch",
     "ClusterError",
@@ -124,6 +126,10 @@ class MalformedSpectrum(DataError):
 
 class MalformedCatalogue(DataError):
     """A catalogue, or one of its columns, cannot be used."""
+
+
+class CatalogueTooLarge(DataError):
+    """A file of spectra holds more than is read at a time."""
 
 
 class UnitMismatch(DataError):

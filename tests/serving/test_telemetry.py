@@ -18,7 +18,8 @@ from scipy import stats
 
 import acie
 from acie.serving.drift import _BINS, _MEMORY, DriftMonitor
-from acie.serving.metrics import _SECONDS, Meters, _Recent
+from acie.serving.history import SECONDS, History
+from acie.serving.metrics import Meters
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -201,12 +202,12 @@ def test_few_galaxies_say_nothing(population):
 
 def test_recent_quantiles_are_those_of_the_bucket():
     now = 1000.0
-    recent = _Recent(lambda: now)
+    recent = History(lambda: now)
     rng = np.random.default_rng(0)
     seconds = rng.lognormal(-3.0, 1.0, 4000)
     for one in seconds:
         recent.add(one)
-    edges = np.array([0.0, *_SECONDS])
+    edges = np.array([0.0, *SECONDS])
     for level, found in zip((0.5, 0.9, 0.99), recent.quantiles(0.5, 0.9, 0.99), strict=True):
         true = np.quantile(seconds, level)
         place = np.searchsorted(edges, true)

@@ -29,10 +29,16 @@ import pyarrow.parquet
 from astropy.io import fits
 from astropy.table import Table
 
-from acie.errors import ConfigurationError, MalformedCatalogue, UnitMismatch
+from acie.errors import (
+    CatalogueTooLarge,
+    ConfigurationError,
+    MalformedCatalogue,
+    UnitMismatch,
+)
 from acie.io.arrays import from_arrays
 from acie.io.assembly import to_observation
 from acie.io.columns import find_columns
+from acie.io.extent import stored_values
 from acie.io.registry import ReadOptions, Source, guarded, identify, open_source, read
 from acie.io.tables import table_rows
 from acie.io.units import FLUX_UNIT, parse_unit
@@ -61,20 +67,30 @@ class SpectraShard:
         return len(self.ids)
 
 
-def read_shard(path: str | Path) -> SpectraShard:
+def read_shard(path: str | Path, most: int | None = None) -> SpectraShard:
     """Open a Parquet, FITS or HDF5 file of many spectra, or any file that ACIE reads.
 
+    Arguments:
+        path: The file.
+        most: Numbers that it may hold, for files of strangers: well packed ones are small.
+
     Raises:
+        CatalogueTooLarge: It holds more; nothing was read.
         ReaderNotFound: No reader recognises the file, or there is no such file.
         MalformedSpectrum: The file is damaged.
         MalformedCatalogue: A column is missing, or of another length or kind.
         UnitMismatch: The file states another unit of the flux than ACIE's.
     """
     source = open_source(path)
-    return guarded(source.path, lambda: _open(source))
+    return guarded(source.path, lambda: _open(source, most))
 
 
-def _open(source: Source) -> SpectraShard:
+def _open(source: Source, most: int | None) -> SpectraShard:
+    if most is not None and (found := stored_values(source, most)) > most:
+        raise CatalogueTooLarge(
+            "file", expected=f"at most {most} numbers", found=f"{found} or more",
+            remedy="Split it into smaller files.",
+        )  # fmt: skip
     if source.head.startswith(_HDF5):
         return _hdf5(source)
     if source.kind == "parquet":

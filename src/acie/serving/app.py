@@ -11,8 +11,10 @@ from fastapi.middleware.cors import CORSMiddleware
 import acie
 from acie.serving.resources import open_resources
 from acie.serving.rest import (
+    catalogues,
     counterfactuals,
     docs_page,
+    evaluations,
     graph,
     health,
     inferences,
@@ -67,8 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.idempotency = IdempotencyStore()
     install_failures(app)
-    for module in (counterfactuals, observations, models, graph, inferences, health,
-                   open_inference, docs_page, metrics, page):  # fmt: skip
+    for module in (counterfactuals, observations, catalogues, models, evaluations, graph,
+                   inferences, health, open_inference, docs_page, metrics, page):  # fmt: skip
         app.include_router(module.router)
     write_openapi(app)
     app.add_middleware(Guard, state=app.state)

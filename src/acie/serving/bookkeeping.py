@@ -115,7 +115,9 @@ class Bookkeeper:
 def _asked(task: _Checked | None, query: Query) -> dict[str, object]:
     """The question as it was understood; as it was put, where it was not."""
     if task is None:
-        intervention, hold, samples = str(query.intervention), query.hold, query.samples
+        put = query.intervention
+        intervention = "; ".join(map(str, put)) if isinstance(put, list) else str(put)
+        hold, samples = query.hold, query.samples
     else:
         described = (describe(action, name) for name, action in task.actions.items())
         intervention, hold, samples = "; ".join(described), task.hold, task.samples

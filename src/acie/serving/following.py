@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from acie.errors import RegistryUnreachable
 from acie.manifest import sha256
@@ -61,6 +62,8 @@ class AliasFollower:
         self._service, self._poll_s = service, settings.poll_s
         self._settings = tracking_settings(settings)
         self._followed: list[_Followed] = []
+        #: Names of versions, which never change.
+        self._fixed: dict[ModelName, LoadedModel] = {}
         self._registry: Registry | None = None
         self.counts: collections.Counter[str] = collections.Counter(
             dict.fromkeys(("same", "swapped", "unreachable", "refused"), 0)
@@ -70,6 +73,26 @@ class AliasFollower:
     def behind(self) -> bool:
         """Whether an alias means another model than what answers, or may do so unseen."""
         return any(one.outcome not in ("same", "swapped") for one in self._followed)
+
+    def names(self, model: LoadedModel) -> list[str]:
+        """What a model is called in the registry, as far as this service was told to use it."""
+        return [str(name) for name, one in self._named() if one is model]
+
+    def evaluation(self, model: LoadedModel) -> dict[str, Any] | None:
+        """The evaluation that was registered with a model; None where there is none.
+
+        Raises:
+            RegistryUnreachable: Nobody can be asked.
+            ConfigurationError: It is not what was registered.
+        """
+        name = next((name for name, one in self._named() if one is model), None)
+        if name is None:
+            return None
+        registry = Registry(Store(self._settings))
+        return registry.evaluation(registry.find(name))
+
+    def _named(self) -> list[tuple[ModelName, LoadedModel]]:
+        return [*((one.name, one.model) for one in self._followed), *self._fixed.items()]
 
     async def load(self, name: str) -> None:
         """Load a registered model and follow it if its name is an alias.
@@ -84,6 +107,8 @@ class AliasFollower:
         model = await self._service.load(str(folder))
         if wanted.alias:
             self._followed.append(_Followed(wanted, model, sha256(folder / "manifest.json")))
+        else:
+            self._fixed[wanted] = model
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""

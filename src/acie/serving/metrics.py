@@ -6,12 +6,10 @@ Every application has its own registry, so that two of them in one process do no
 __all__ = ["Meters", "dashboard"]
 
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from prometheus_client import (
     CollectorRegistry,
@@ -29,15 +27,12 @@ from torch import Tensor
 import acie
 from acie.errors import ACIEError
 from acie.serving.drift import DriftMonitor
+from acie.serving.history import SECONDS, History
 from acie.serving.problems import problem_of
 from acie.serving.query import Answer
 from acie.serving.registry import LoadedModel, ModelRegistry
 from acie.serving.request import RequestContext
 
-_SECONDS = (
-    0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1,
-    0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0,
-)  # fmt: skip
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _TENTHS = tuple(round(0.1 * i, 1) for i in range(1, 11))
 
@@ -48,7 +43,7 @@ class Meters:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.started = time.time()
-        self.recent = _Recent()
+        self.history = History()
         self._drift: dict[str, DriftMonitor] = {}
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -61,14 +56,14 @@ class Meters:
             "inference_requests", "Questions by how they ended.", "transport", "model", "outcome"
         )
         self._latency = histogram(
-            "inference_latency_seconds", "From question to answer.", _SECONDS, "transport"
+            "inference_latency_seconds", "From question to answer.", SECONDS, "transport"
         )
         self._calls = counter(
             "calls", "Calls by status; probes ask how it is.", "transport", "status", "kind"
         )
-        self._stages = histogram("stage_seconds", "Parts of an answer.", _SECONDS, "stage")
+        self._stages = histogram("stage_seconds", "Parts of an answer.", SECONDS, "stage")
         self._batches = histogram("batch_size", "Galaxies computed together.", _SIZES)
-        self._busy = histogram("batch_seconds", "Time the engine took for a batch.", _SECONDS)
+        self._busy = histogram("batch_seconds", "Time the engine took for a batch.", SECONDS)
         self._confidence = histogram("confidence", "Importance efficiency.", _TENTHS, "model")
         self._flags = counter("quality_flags", "Answers that carry a flag.", "model", "flag")
         self.in_flight = Gauge("acie_in_flight", "Calls being answered.", registry=registry)
@@ -95,7 +90,13 @@ class Meters:
             outcome = problem_of(error).kind if known else "internal-error"
         self._requests.labels(request.transport, model or "unknown", outcome).inc()
         self._latency.labels(request.transport).observe(seconds)
-        self.recent.add(seconds)
+        self.history.add(
+            seconds,
+            outcome,
+            confidence=None if answer is None else answer.confidence,
+            flagged=answer is not None and bool(answer.quality),
+            reused=answer is not None and answer.cached,
+        )
         if answer is not None:
             self._confidence.labels(model).observe(answer.confidence)
             for flag in answer.quality:
@@ -112,6 +113,12 @@ class Meters:
         """Count a batch of the engine."""
         self._batches.observe(size)
         self._busy.observe(seconds)
+
+    def look(self, queue: int) -> None:
+        """Note for the history how much waits now, and the drift."""
+        drift = [index for one in self.drift().values() for index in one.values()]
+        calls = next(iter(self.in_flight.collect())).samples[0].value
+        self.history.look(queue, calls, max(drift, default=None))
 
     def posterior(self, model: LoadedModel, values: dict[str, Tensor], redshift: Tensor) -> None:
         """Compare posterior draws, each ``(sample, batch)``, with the training population."""
@@ -174,59 +181,6 @@ class Meters:
     def drift(self) -> dict[str, dict[str, float]]:
         """The drift of every model by its digest."""
         return {digest: monitor.index() for digest, monitor in self._drift.items()}
-
-
-class _Recent:
-    """Questions of the last minutes: their number and how long they took.
-
-    A ring of slots; the quantiles are interpolated in the buckets of the histogram.
-    """
-
-    _SLOT_S, _SLOTS = 5.0, 60
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._begun = clock, clock()
-        self._edges = np.array([0.0, *_SECONDS])
-        self._counts = np.zeros((self._SLOTS, len(self._edges)), dtype=np.int64)
-        self._turn = np.full(self._SLOTS, -1)
-        self._lock = threading.Lock()
-
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        turn = int(self._clock() / self._SLOT_S)
-        slot = turn % self._SLOTS
-        bucket = int(np.searchsorted(self._edges[1:], seconds))
-        with self._lock:
-            if self._turn[slot] != turn:
-                self._turn[slot], self._counts[slot] = turn, 0
-            self._counts[slot, bucket] += 1
-
-    def rate(self, window_s: float = 60.0) -> float:
-        """Per second, over the last minute or since the start."""
-        covered = min(window_s, max(self._clock() - self._begun, 1.0))
-        return float(self._sum(window_s).sum() / covered)
-
-    def quantiles(self, *levels: float) -> list[float | None]:
-        """Seconds, over the last five minutes."""
-        counts = self._sum(self._SLOT_S * (self._SLOTS - 1))
-        total = counts.sum()
-        if not total:
-            return [None] * len(levels)
-        upper = np.append(self._edges[1:], self._edges[-1])
-        below = np.concatenate([[0], np.cumsum(counts)])
-        found: list[float | None] = []
-        for level in levels:
-            bucket = min(int(np.searchsorted(below[1:], level * total)), len(counts) - 1)
-            part = (level * total - below[bucket]) / max(counts[bucket], 1)
-            low = self._edges[bucket]
-            found.append(float(low + part * (upper[bucket] - low)))
-        return found
-
-    def _sum(self, window_s: float) -> np.ndarray:
-        turn = int(self._clock() / self._SLOT_S)
-        oldest = turn - int(window_s / self._SLOT_S)
-        with self._lock:
-            return self._counts[(self._turn > oldest) & (self._turn <= turn)].sum(0)
 
 
 class _Kept(Collector):
@@ -307,10 +261,15 @@ class _Gpus(Collector):
 
 
 def dashboard(
-    meters: Meters, service: Any, cache: Any, log: Any, up: Mapping[str, bool]
+    meters: Meters,
+    service: Any,
+    cache: Any,
+    log: Any,
+    up: Mapping[str, bool],
+    aliases: Callable[[LoadedModel], list[str]] = lambda model: [],
 ) -> dict[str, Any]:
     """The state of the service as plain data, for ``/api/metrics``."""
-    p50, p90, p99 = meters.recent.quantiles(0.5, 0.9, 0.99)
+    p50, p90, p99 = meters.history.quantiles(0.5, 0.9, 0.99)
     outcomes = meters.by("acie_inference_requests_total", "outcome")
     counts = dict(cache.counts)
     reused = sum(n for where, n in counts.items() if where != "computed")
@@ -329,7 +288,7 @@ def dashboard(
         "uptime_s": round(time.time() - meters.started, 1),
         "requests": {
             "total": int(sum(outcomes.values())),
-            "per_second": round(meters.recent.rate(), 3),
+            "per_second": round(meters.history.rate(), 3),
             "outcomes": {name: int(value) for name, value in outcomes.items()},
             "in_flight": int(meters.value("acie_in_flight") or 0),
         },
@@ -342,11 +301,16 @@ def dashboard(
                      "dropped": log.journal.dropped, "healthy": log.journal.healthy},
         "dependencies": dict(up),
         "answers": _confidence(meters),
+        "confidence": meters.history.confidences(),
         "quality_flags": {name: int(value) for name, value in flags.items()},
         "gpu_utilization_percent": gpus or None,
         "models": [
             model.identity
-            | {"metrics": model.engine.bundle.metrics, "drift": drift.get(model.digest, {})}
+            | {
+                "metrics": model.engine.bundle.metrics,
+                "drift": drift.get(model.digest, {}),
+                "aliases": aliases(model),
+            }
             for model in service.registry.models
         ],
     }  # fmt: skip

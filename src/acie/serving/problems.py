@@ -10,7 +10,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from acie.errors import ACIEError, BundleError, CausalError, DataError, UnknownModel
+from acie.errors import (
+    ACIEError,
+    BundleError,
+    CatalogueTooLarge,
+    CausalError,
+    DataError,
+    UnknownModel,
+)
 from acie.serving import refusals
 from acie.serving.batching import Overloaded, TooLate
 from acie.serving.security import refusals as caller
@@ -30,6 +37,7 @@ _TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (refusals.NotAcceptable, 406, "INVALID_ARGUMENT"),
     (refusals.ModelInUse, 409, "FAILED_PRECONDITION"),
     (refusals.BodyTooLarge, 413, "RESOURCE_EXHAUSTED"),
+    (CatalogueTooLarge, 413, "RESOURCE_EXHAUSTED"),
     (refusals.UnsupportedContent, 415, "INVALID_ARGUMENT"),
     (UnknownModel, 404, "NOT_FOUND"),
     (BundleError, 409, "FAILED_PRECONDITION"),

@@ -5,7 +5,8 @@ __all__ = ["LoadedModel", "ModelRegistry", "find_source"]
 import json
 import re
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -78,10 +79,12 @@ class LoadedModel:
     Arguments:
         engine: The engine.
         source: Name or folder that it was loaded from.
+        loaded: When, in seconds since 1970.
     """
 
     engine: CounterfactualEngine
     source: str
+    loaded: float = field(default_factory=time.time)
 
     @property
     def name(self) -> str:

@@ -4,16 +4,17 @@ __all__ = ["Resources", "open_resources"]
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from acie.manifest import is_registered
 from acie.serving.bookkeeping import Bookkeeper
 from acie.serving.caching import AnswerCache, open_cache
 from acie.serving.dependencies import DependencyWatch
+from acie.serving.evaluations import Evaluations
 from acie.serving.metrics import Meters
-from acie.serving.registry import ModelRegistry
+from acie.serving.registry import LoadedModel, ModelRegistry
 from acie.serving.security import Access
 from acie.serving.service import InferenceService
 from acie.serving.settings import Settings
@@ -38,6 +39,7 @@ class Resources:
         meters: Count what happens.
         telemetry: Tells logs, metrics and traces of calls.
         watch: Knows whether the cache and the database answer.
+        evaluations: Finds what was measured of a model.
         ready: Whether new requests are welcome.
         follower: Looks after models of a registry, where there are any.
     """
@@ -50,8 +52,13 @@ class Resources:
     meters: Meters
     telemetry: Telemetry
     watch: DependencyWatch
+    evaluations: Evaluations = field(default_factory=Evaluations)
     ready: bool = False
     follower: "AliasFollower | None" = None
+
+    def aliases(self, model: LoadedModel) -> list[str]:
+        """What a model is called in the registry that it came from."""
+        return [] if self.follower is None else self.follower.names(model)
 
 
 @contextlib.asynccontextmanager
@@ -84,17 +91,22 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         _watch(resources)
         _watch_registry(resources)
-        looking = asyncio.create_task(watch.run())
-        stack.push_async_callback(_cancelled, looking)
+        _run(stack, watch.run(), _look(resources))
         await _load_models(resources)
         if resources.follower is not None:
-            task = asyncio.create_task(resources.follower.run())
-            stack.push_async_callback(_cancelled, task)
+            resources.evaluations = Evaluations(resources.follower)
+            _run(stack, resources.follower.run())
         try:
             resources.ready = True
             yield resources
         finally:
             resources.ready = False
+
+
+def _run(stack: contextlib.AsyncExitStack, *works: Coroutine[Any, Any, None]) -> None:
+    """Start what goes on until the resources are closed."""
+    for work in works:
+        stack.push_async_callback(_cancelled, asyncio.create_task(work))
 
 
 async def _load_models(resources: Resources) -> None:
@@ -123,6 +135,14 @@ def _watch_registry(resources: Resources) -> None:
         "registry_polls", "Looks at followed aliases.", "outcome",
         lambda: none if resources.follower is None else resources.follower.counts,
     )  # fmt: skip
+
+
+async def _look(resources: Resources) -> None:
+    """Note the load in every step of the history, until cancelled."""
+    while True:
+        resources.meters.look(resources.service.queue_depth)
+        # Twice in a step: what is shorter than that is seen by chance only.
+        await asyncio.sleep(0.5 * resources.meters.history.STEP_S)
 
 
 async def _cancelled(task: asyncio.Task) -> None:

@@ -1,6 +1,6 @@
 """The use cases of the service, whatever transport asks."""
 
-__all__ = ["InferenceService"]
+__all__ = ["CheckedQuestion", "InferenceService"]
 
 import asyncio
 import collections
@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +32,23 @@ from acie.serving.request import RequestContext, current_request
 from acie.serving.security import Access
 from acie.serving.settings import InferenceSettings
 from acie.threads import spread
+
+
+@dataclass(frozen=True)
+class CheckedQuestion:
+    """A question that can be asked, without its galaxy.
+
+    Arguments:
+        model: What answers.
+        actions: By variable.
+        hold: Descendants that keep their factual value.
+        samples: Posterior draws.
+    """
+
+    model: LoadedModel
+    actions: dict[str, Intervention]
+    hold: tuple[str, ...]
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -184,22 +202,41 @@ class InferenceService:
         await self._batcher.drain()
         self._executor.shutdown()
 
-    def _check(self, query: Query) -> _Task:
-        """Refuse here what would fail later, so that it does not cost others their batch."""
-        model = self.registry.find(query.model)
-        samples = self._settings.samples if query.samples is None else query.samples
+    def check(
+        self, model: str, intervention: Any, hold: Sequence[str], samples: int | None
+    ) -> "CheckedQuestion":
+        """Refuse a question that no galaxy can be asked, before there is one.
+
+        Arguments:
+            model: Name of a loaded model, ``name@version`` or ``latest``.
+            intervention: As in a :class:`Query`.
+            hold: Descendants that keep their factual value.
+            samples: Posterior draws; the default of the service when None.
+
+        Raises:
+            UnknownModel: No such model is loaded.
+            CausalError: The model does not know what is asked.
+            ConfigurationError: Too few or too many draws.
+        """
+        found = self.registry.find(model)
+        samples = self._settings.samples if samples is None else samples
         if not 2 <= samples <= self._settings.max_samples:
             raise ConfigurationError(
                 "samples",
                 expected=f"2 to {self._settings.max_samples}",
                 found=str(samples),
             )
-        actions = model.engine.act(query.intervention)
-        hold = tuple(model.engine.check_hold(actions, query.hold))
+        actions = found.engine.act(intervention)
+        held = tuple(found.engine.check_hold(actions, hold))
+        return CheckedQuestion(found, actions, held, samples)
+
+    def _check(self, query: Query) -> _Task:
+        """Refuse here what would fail later, so that it does not cost others their batch."""
+        asked = self.check(query.model, query.intervention, query.hold, query.samples)
         redshift = query.observation.redshift
         if bool(redshift.isfinite().all()):
-            model.engine.check_redshift(redshift)
-        return _Task(model, query, actions, hold, samples)
+            asked.model.engine.check_redshift(redshift)
+        return _Task(asked.model, query, asked.actions, asked.hold, asked.samples)
 
 
 def _compute(meters: Meters, key: Hashable, tasks: Sequence[_Task]) -> list[Answer | Exception]:

@@ -63,6 +63,7 @@ class ServerSettings(_Section):
     insecure: bool = Field(False, description="Bind beyond loopback without authentication.")
     max_body_bytes: int = Field(16 * 2**20, gt=0, description="Largest request body, unpacked.")
     max_batch_items: int = Field(256, gt=0, description="Most galaxies in one batch request.")
+    max_catalogue_rows: int = Field(2000, gt=0, description="Most galaxies of an uploaded file.")
     timeout_s: float = Field(30.0, gt=0.0, description="Deadline of a request without its own.")
     notice_s: float = Field(2.0, ge=0.0, description="Seconds between not ready and draining.")
     drain_s: float = Field(20.0, gt=0.0, description="Seconds in which open requests may end.")

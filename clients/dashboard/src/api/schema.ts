@@ -130,6 +130,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2/inference/catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Answers
+         * @description Ask every galaxy of a FITS, Parquet, HDF5, ECSV or CSV file the same question.
+         *
+         *     The file is the body. The layouts are those of ``acie infer`` and ``acie infer --ray``. A
+         *     galaxy whose redshift is unknown has it estimated. Closing the connection ends the work.
+         */
+        post: operations["answer_catalogue"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2/models": {
         parameters: {
             query?: never;
@@ -164,7 +187,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Detail
+         * @description How a loaded model was made.
+         */
+        get: operations["get_model"];
         put?: never;
         post?: never;
         /**
@@ -172,6 +199,26 @@ export interface paths {
          * @description Forget a version that is not the latest of its name.
          */
         delete: operations["unload_model"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2/models/{name}/versions/{version}/evaluation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Evaluation
+         * @description What was measured of a loaded model; 404 where there is no evaluation of its digest.
+         */
+        get: operations["get_evaluation"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -500,6 +547,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/metrics/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * History
+         * @description Latency, throughput, errors, load, confidence and drift of the last hour, of this process.
+         *
+         *     Longer, and over several replicas: Prometheus reads ``/metrics`` of each.
+         */
+        get: operations["metrics_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -570,6 +639,111 @@ export interface components {
             answers: (components["schemas"]["AnswerBody"] | components["schemas"]["ProblemBody"])[];
         };
         /**
+         * CatalogueBody
+         * @description The first line: what is answered, about how many.
+         */
+        CatalogueBody: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "catalogue";
+            /** Name */
+            name: string;
+            /** Rows */
+            rows: number;
+            model: components["schemas"]["ModelBody"];
+            /** Interventions */
+            interventions: string[];
+            /** Hold */
+            hold: string[];
+            /** Samples */
+            samples: number;
+            /** Variables */
+            variables: components["schemas"]["ColumnBody"][];
+            /** Features */
+            features: components["schemas"]["ColumnBody"][];
+        };
+        /**
+         * ColumnBody
+         * @description A variable of the table, or a feature that is measured in both spectra.
+         */
+        ColumnBody: {
+            /** Name */
+            name: string;
+            /** Unit */
+            unit: string;
+            /**
+             * Transform
+             * @description Scale on which it is additive: identity or log10.
+             */
+            transform: string;
+            /** Description */
+            description: string;
+            /**
+             * Moved
+             * @description Whether the action can change it.
+             */
+            moved: boolean;
+        };
+        /**
+         * ConfidenceBody
+         * @description Distribution of the confidence of the answers of the last hour.
+         */
+        ConfidenceBody: {
+            /**
+             * Edges
+             * @description Upper edges of the bins; the first begins at 0.
+             */
+            edges: number[];
+            /** Counts */
+            counts: number[];
+        };
+        /**
+         * CoverageBody
+         * @description How often intervals of every level hold the truth.
+         */
+        CoverageBody: {
+            /** Levels */
+            levels: number[];
+            /** Curves */
+            curves: {
+                [key: string]: number[];
+            };
+            /** Largest Deviation */
+            largest_deviation: {
+                [key: string]: number;
+            };
+            /** At Level */
+            at_level: {
+                [key: string]: number;
+            };
+            /**
+             * Expected
+             * @description Typical largest deviation of a perfect model.
+             */
+            expected: number;
+            /**
+             * Limit
+             * @description Exceeded by a perfect model in 1 % of evaluations.
+             */
+            limit: number;
+        };
+        /**
+         * DatabaseBody
+         * @description The log of inferences.
+         */
+        DatabaseBody: {
+            /** Waiting */
+            waiting: number;
+            /** Written */
+            written: number;
+            /** Dropped */
+            dropped: number;
+            /** Healthy */
+            healthy: boolean;
+        };
+        /**
          * DrawsBody
          * @description Equally weighted posterior draws; the same place in all lists is the same draw.
          */
@@ -595,6 +769,80 @@ export interface components {
             cause: string;
             /** Effect */
             effect: string;
+        };
+        /**
+         * EndBody
+         * @description The last line; without it the answer is not whole.
+         */
+        EndBody: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "end";
+            /** Answered */
+            answered: number;
+            /** Refused */
+            refused: number;
+            /** Seconds */
+            seconds: number;
+        };
+        /**
+         * EvaluationBody
+         * @description The report of ``acie evaluate``, without drawn values; docs/evaluation.md explains it.
+         */
+        EvaluationBody: {
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "bundle" | "registry";
+            /** Acie */
+            acie: string;
+            model: components["schemas"]["ModelBody"];
+            /**
+             * Count
+             * @description Simulated galaxies that were measured.
+             */
+            count: number;
+            /** Seconds */
+            seconds: number | null;
+            /** Survey */
+            survey: {
+                [key: string]: unknown;
+            };
+            /** Verdicts */
+            verdicts: components["schemas"]["VerdictBody"][];
+            /** Recovery */
+            recovery: {
+                [key: string]: components["schemas"]["RecoveryBody"];
+            };
+            sbc: components["schemas"]["RanksBody"];
+            coverage: components["schemas"]["CoverageBody"];
+            /** Tarp */
+            tarp: {
+                [key: string]: unknown;
+            } | null;
+            /** Predictive */
+            predictive: {
+                [key: string]: unknown;
+            } | null;
+            /** Efficiency */
+            efficiency: {
+                [key: string]: unknown;
+            } | null;
+            /** Counterfactuals */
+            counterfactuals: {
+                [key: string]: unknown;
+            }[] | null;
+            /** Laws */
+            laws: {
+                [key: string]: unknown;
+            } | null;
+            /** Binned */
+            binned: {
+                [key: string]: unknown;
+            } | null;
         };
         /**
          * ExampleBody
@@ -644,6 +892,16 @@ export interface components {
              * @default []
              */
             models?: components["schemas"]["ModelBody"][];
+        };
+        /**
+         * HistoryBody
+         * @description The past of this process, the oldest step first; the last one has only begun.
+         */
+        HistoryBody: {
+            /** Step S */
+            step_s: number;
+            /** Points */
+            points: components["schemas"]["StepBody"][];
         };
         /**
          * InferenceBody
@@ -738,6 +996,23 @@ export interface components {
             outputs: components["schemas"]["OutputTensorBody"][];
         };
         /**
+         * LatencyBody
+         * @description Quantiles of the time from question to answer, ms.
+         */
+        LatencyBody: {
+            /** P50 */
+            p50: number | null;
+            /** P90 */
+            p90: number | null;
+            /** P99 */
+            p99: number | null;
+        };
+        /**
+         * LineBody
+         * @description One line of the answer.
+         */
+        LineBody: components["schemas"]["CatalogueBody"] | components["schemas"]["RowBody"] | components["schemas"]["RefusedBody"] | components["schemas"]["EndBody"];
+        /**
          * LiveBody
          * @description Whether the server is alive.
          */
@@ -766,6 +1041,11 @@ export interface components {
              * @description Whether it answers requests that name no model.
              */
             default: boolean;
+            /**
+             * Aliases
+             * @description What it is called in the registry, if it has one.
+             */
+            aliases: string[];
         };
         /**
          * MechanismBody
@@ -793,10 +1073,7 @@ export interface components {
             version: string;
             /** Uptime S */
             uptime_s: number;
-            /** Requests */
-            requests: {
-                [key: string]: unknown;
-            };
+            requests: components["schemas"]["RequestsBody"];
             /** Latency Ms */
             latency_ms: {
                 [key: string]: number | null;
@@ -817,10 +1094,8 @@ export interface components {
             cache: {
                 [key: string]: number | null;
             };
-            /** Database */
-            database: {
-                [key: string]: unknown;
-            };
+            database: components["schemas"]["DatabaseBody"];
+            confidence: components["schemas"]["ConfidenceBody"];
             /** Quality Flags */
             quality_flags: {
                 [key: string]: number;
@@ -830,9 +1105,7 @@ export interface components {
                 [key: string]: number;
             } | null;
             /** Models */
-            models: {
-                [key: string]: unknown;
-            }[];
+            models: components["schemas"]["MonitoredModelBody"][];
         };
         /**
          * ModelBody
@@ -845,6 +1118,64 @@ export interface components {
             version: string;
             /** Digest */
             digest: string;
+        };
+        /**
+         * ModelDetailBody
+         * @description A loaded model, and how it was made.
+         */
+        ModelDetailBody: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** Digest */
+            digest: string;
+            /**
+             * Latest
+             * @description Whether it answers requests that name no version of it.
+             */
+            latest: boolean;
+            /**
+             * Default
+             * @description Whether it answers requests that name no model.
+             */
+            default: boolean;
+            /**
+             * Aliases
+             * @description What it is called in the registry, if it has one.
+             */
+            aliases: string[];
+            /**
+             * Loaded
+             * Format: date-time
+             */
+            loaded: string;
+            /**
+             * Training
+             * @description Settings of the training, from the manifest.
+             */
+            training: {
+                [key: string]: unknown;
+            };
+            /**
+             * Metrics
+             * @description What was measured while it was made.
+             */
+            metrics: {
+                [key: string]: unknown;
+            };
+            /**
+             * Parameters
+             * @description Numbers in its networks.
+             */
+            parameters: number;
+            /** Variables */
+            variables: number;
+            /**
+             * Card
+             * @description Its model card, Markdown.
+             */
+            card: string | null;
         };
         /**
          * ModelMetadataBody
@@ -879,6 +1210,31 @@ export interface components {
         ModelsBody: {
             /** Models */
             models: components["schemas"]["LoadedModelBody"][];
+        };
+        /**
+         * MonitoredModelBody
+         * @description A loaded model, and how its questions look.
+         */
+        MonitoredModelBody: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** Digest */
+            digest: string;
+            /** Metrics */
+            metrics: {
+                [key: string]: unknown;
+            };
+            /**
+             * Drift
+             * @description By variable; empty for too few galaxies.
+             */
+            drift: {
+                [key: string]: number;
+            };
+            /** Aliases */
+            aliases: string[];
         };
         /**
          * OutputTensorBody
@@ -945,6 +1301,29 @@ export interface components {
             [key: string]: unknown;
         };
         /**
+         * RanksBody
+         * @description Ranks of the truth among draws, which are uniform if the posterior is right.
+         */
+        RanksBody: {
+            /**
+             * Ranked
+             * @description Draws that it is ranked among.
+             */
+            ranked: number;
+            /** Counts */
+            counts: {
+                [key: string]: number[];
+            };
+            /** P */
+            p: {
+                [key: string]: number | null;
+            };
+            /** P Bonferroni */
+            p_bonferroni: {
+                [key: string]: number | null;
+            };
+        };
+        /**
          * ReadyBody
          * @description Whether the server wants requests.
          */
@@ -953,6 +1332,31 @@ export interface components {
             live: boolean;
             /** Ready */
             ready: boolean;
+        };
+        /**
+         * RecoveryBody
+         * @description How well a variable is recovered, on its natural scale.
+         */
+        RecoveryBody: {
+            /** Unit */
+            unit: string;
+            /** Scatter */
+            scatter: number | null;
+            /** Scatter Error */
+            scatter_error: number | null;
+            /** Bias */
+            bias: number | null;
+            /** Bias Error */
+            bias_error: number | null;
+            /** Coverage 68 */
+            coverage_68: number | null;
+            /** Coverage Error */
+            coverage_error: number | null;
+            /**
+             * Gain
+             * @description Spread of the population over the scatter.
+             */
+            gain: number | null;
         };
         /**
          * RedshiftBody
@@ -973,6 +1377,78 @@ export interface components {
              * @description The second-best redshift; null if nothing competes.
              */
             second: number | null;
+        };
+        /**
+         * RefusedBody
+         * @description A galaxy without an answer.
+         */
+        RefusedBody: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "refused";
+            /** Row */
+            row: number;
+            /** Id */
+            id: string;
+            problem: components["schemas"]["ProblemBody"];
+        };
+        /**
+         * RequestsBody
+         * @description Questions since the start, and of the last minute.
+         */
+        RequestsBody: {
+            /** Total */
+            total: number;
+            /** Per Second */
+            per_second: number;
+            /**
+             * Outcomes
+             * @description ok, or the kind of the problem.
+             */
+            outcomes: {
+                [key: string]: number;
+            };
+            /** In Flight */
+            in_flight: number;
+        };
+        /**
+         * RowBody
+         * @description A galaxy that was answered.
+         */
+        RowBody: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "row";
+            /** Row */
+            row: number;
+            /** Id */
+            id: string;
+            /** Redshift */
+            redshift: number;
+            /** Confidence */
+            confidence: number;
+            /** Quality */
+            quality: string[];
+            /**
+             * State
+             * @description Of every variable p16, median and p84 as it is, then in the other world.
+             */
+            state: {
+                [key: string]: number[];
+            };
+            /**
+             * Features
+             * @description Of the observed and of the counterfactual spectrum; null where not covered.
+             */
+            features: {
+                [key: string]: (number | null)[];
+            };
+            /** Cached */
+            cached: boolean;
         };
         /**
          * ServerBody
@@ -1057,6 +1533,18 @@ export interface components {
             quality: string[];
         };
         /**
+         * SpreadBody
+         * @description Median and central 68 % of the confidence.
+         */
+        SpreadBody: {
+            /** P16 */
+            p16: number | null;
+            /** Median */
+            median: number | null;
+            /** P84 */
+            p84: number | null;
+        };
+        /**
          * StateBody
          * @description One variable: its median and central 68 % interval.
          */
@@ -1069,6 +1557,55 @@ export interface components {
             p16: number;
             /** P84 */
             p84: number;
+        };
+        /**
+         * StepBody
+         * @description One step of the past; null where nothing was asked, or nobody looked.
+         */
+        StepBody: {
+            /**
+             * Time
+             * @description When it began, seconds since 1970.
+             */
+            time: number;
+            /** Requests */
+            requests: number;
+            /** Per Second */
+            per_second: number;
+            /**
+             * Errors
+             * @description Questions without an answer by kind of problem.
+             */
+            errors: {
+                [key: string]: number;
+            };
+            latency_ms: components["schemas"]["LatencyBody"];
+            /**
+             * Queue
+             * @description Most galaxies that waited.
+             */
+            queue: number | null;
+            /**
+             * In Flight
+             * @description Most calls being answered.
+             */
+            in_flight: number | null;
+            /**
+             * Drift
+             * @description Largest index of any variable and model.
+             */
+            drift: number | null;
+            /**
+             * Reused
+             * @description Share of answers that were there already.
+             */
+            reused: number | null;
+            /**
+             * Flagged
+             * @description Share of answers with a quality flag.
+             */
+            flagged: number | null;
+            confidence: components["schemas"]["SpreadBody"];
         };
         /**
          * TensorBody
@@ -1117,6 +1654,25 @@ export interface components {
             intervenable: boolean;
             /** Aliases */
             aliases: string[];
+        };
+        /**
+         * VerdictBody
+         * @description A criterion, and whether the model meets it.
+         */
+        VerdictBody: {
+            /** Criterion */
+            criterion: string;
+            /** Measured */
+            measured: string;
+            /** Sampling Error */
+            sampling_error: string;
+            /** Required */
+            required: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "pass" | "fail" | "open";
         };
         /**
          * ActionBody
@@ -1908,6 +2464,141 @@ export interface operations {
             };
         };
     };
+    answer_catalogue: {
+        parameters: {
+            query?: {
+                /** @description Name of the file. */
+                name?: string;
+                /** @description Actions, such as stellar_mass*=1.5. */
+                intervention?: string[];
+                /** @description Descendants that stay as they are. */
+                hold?: string[];
+                /** @description Posterior draws. */
+                samples?: number | null;
+                model_version?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+                "application/fits": string;
+                "image/fits": string;
+            };
+        };
+        responses: {
+            /** @description Lines of JSON, each of this schema: CatalogueBody, then RowBody or RefusedBody in the order in which they are ready, then EndBody. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["LineBody"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     list_models: {
         parameters: {
             query?: never;
@@ -2061,6 +2752,74 @@ export interface operations {
             };
         };
     };
+    get_model: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ModelDetailBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     unload_model: {
         parameters: {
             query?: never;
@@ -2091,6 +2850,74 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    get_evaluation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EvaluationBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Acceptable */
+            406: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2917,6 +3744,67 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    metrics_history: {
+        parameters: {
+            query?: {
+                /** @description Seconds to look back. */
+                window_s?: number;
+                /** @description Most steps. */
+                points?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryBody"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -17,7 +17,9 @@ _OPEN = re.compile(
     r"|/dashboard(/.*)?"
 )
 #: Questions are asked with POST, but change nothing.
-_ASK = re.compile(r"/api/v2/inference(/counterfactual|/batch|/observation)?|/v2/models/.+/infer")
+_ASK = re.compile(
+    r"/api/v2/inference(/counterfactual|/batch|/observation|/catalogue)?|/v2/models/.+/infer"
+)
 
 
 def scope_of(method: str, path: str) -> str | None:

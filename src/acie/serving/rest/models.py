@@ -1,13 +1,14 @@
 """``/api/v2/models``: what is loaded, and its replacement while requests are answered."""
 
-__all__ = ["router"]
+__all__ = ["LoadedModelBody", "router", "standing"]
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from acie.serving.registry import NAME, find_source
+from acie.serving.registry import NAME, LoadedModel, find_source
+from acie.serving.resources import Resources
 from acie.serving.rest.dependencies import ResourcesOf, ServiceOf
 from acie.serving.rest.documents import body_of, problems
 from acie.serving.rest.idempotency import once
@@ -25,6 +26,7 @@ class LoadedModelBody(ModelBody):
 
     latest: bool = Field(description="Whether it answers requests that name no version of it.")
     default: bool = Field(description="Whether it answers requests that name no model.")
+    aliases: list[str] = Field(description="What it is called in the registry, if it has one.")
 
 
 class ModelsBody(BaseModel):
@@ -45,16 +47,20 @@ class LoadBody(BaseModel):
 @router.get(
     "", response_model=ModelsBody, responses=problems(406, 503), operation_id="list_models"
 )
-async def models(kind: Wanted, service: ServiceOf) -> Response:
+async def models(kind: Wanted, resources: ResourcesOf) -> Response:
     """Loaded models."""
-    registry = service.registry
-    default = registry.find("latest") if registry.models else None
-    content = [
-        model.identity
-        | {"latest": model is registry.find(model.name), "default": model is default}
-        for model in registry.models
-    ]
+    content = [standing(resources, model) for model in resources.service.registry.models]
     return reply({"models": content}, kind)
+
+
+def standing(resources: Resources, model: LoadedModel) -> dict[str, Any]:
+    """What a model is among the loaded ones, and what it is called."""
+    registry = resources.service.registry
+    return model.identity | {
+        "latest": model is registry.find(model.name),
+        "default": model is registry.find("latest"),
+        "aliases": resources.aliases(model),
+    }
 
 
 @router.post(

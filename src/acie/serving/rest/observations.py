@@ -2,12 +2,6 @@
 
 __all__ = ["router"]
 
-import asyncio
-import re
-import tempfile
-import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources as package_files
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,28 +13,17 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 import acie.io
-from acie.errors import ACIEError, ConfigurationError
+from acie.errors import ConfigurationError
 from acie.observation import Observation
 from acie.results import QualityFlag
-from acie.serving.batching import TooLate
-from acie.serving.refusals import BodyTooLarge, UnsupportedContent
 from acie.serving.rest.dependencies import ResourcesOf
 from acie.serving.rest.documents import problems
 from acie.serving.rest.wire import Wanted, reply
+from acie.serving.uploads import binary_body, check_file_type, in_reader, received
 
 router = APIRouter(prefix="/api/v2", tags=["observations"])
 
-#: Types of files; what a file is, is decided by its content.
-_FILES = ("application/octet-stream", "application/fits", "image/fits")
 _EXAMPLES = {"example": "Simulated galaxy with known answers"}
-# One at a time: reading is quick, and several would take the cores from the engine.
-_READER = ThreadPoolExecutor(1, thread_name_prefix="acie-reader")
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _FILES},
-    }
-}
 
 
 class SpectrumBody(BaseModel):
@@ -79,7 +62,7 @@ class ExamplesBody(BaseModel):
     "/inference/observation",
     response_model=SpectrumBody,
     responses=problems(400, 404, 406, 413, 415, 422, 503, 504),
-    openapi_extra=_BODY,
+    openapi_extra=binary_body(),
     operation_id="read_observation",
 )
 async def read_observation(
@@ -96,17 +79,15 @@ async def read_observation(
 
     The body is the file as it is. Nothing is kept; send what comes back with a question.
     """
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in _FILES:
-        raise UnsupportedContent(
-            "Content-Type", expected=_FILES[0], found=repr(given[:60]) if given else "none"
-        )
+    check_file_type(request.headers.get("content-type", ""))
     resources.access.charge(1)
     body, settings = await request.body(), resources.settings.server
-    content = await _in_time(
-        lambda: _read_bytes(body, _file_name(name), row, redshift, settings.max_body_bytes),
-        settings.timeout_s,
-    )
+
+    def read() -> dict[str, Any]:
+        with received(body, name, settings.max_body_bytes) as path:
+            return _spectrum(acie.io.read(path, redshift=redshift), path.name, row)
+
+    content = await in_reader(read, settings.timeout_s)
     return reply(content, kind)
 
 
@@ -137,58 +118,7 @@ async def example(
         with package_files.as_file(source) as path:
             return _spectrum(acie.io.read(path), path.name, 0)
 
-    return reply(await _in_time(read, resources.settings.server.timeout_s), kind)
-
-
-async def _in_time(work: Callable[[], dict[str, Any]], timeout_s: float) -> dict[str, Any]:
-    """The result of work in the thread of the reader."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.get_running_loop().run_in_executor(_READER, work)
-    except TimeoutError:
-        raise TooLate(
-            "file", expected=f"a file that is read in {timeout_s:g} s", found="none",
-            remedy="Send fewer spectra in one file, or come back later.",
-        ) from None  # fmt: skip
-
-
-def _file_name(given: str) -> str:
-    """The last part of a name, of letters that are safe everywhere."""
-    name = re.sub(r"[^\w.+-]", "_", re.split(r"[/\\]", given)[-1])[:100]
-    return name if name.strip("._") else "upload"
-
-
-def _read_bytes(
-    body: bytes, name: str, row: int, redshift: float | None, limit: int
-) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="acie-upload-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(_unpacked(body, limit))
-        try:
-            return _spectrum(acie.io.read(path, redshift=redshift), name, row)
-        except ACIEError as error:
-            # Where the file lay for a moment is nobody's business.
-            words = {
-                part: str(getattr(error, part) or "").replace(f"{folder}/", "")
-                for part in ("argument", "expected", "found", "remedy")
-            }
-            raise type(error)(words.pop("argument"), **words) from error
-
-
-def _unpacked(body: bytes, limit: int) -> bytes:
-    """A gzipped file unpacked, as far as the limit of bodies: a few bytes may hold gigabytes."""
-    if not body.startswith(b"\x1f\x8b"):
-        return body
-    try:
-        unpacked = zlib.decompressobj(31).decompress(body, limit + 1)
-    except zlib.error:
-        return body  # The reader will say that it is damaged.
-    if len(unpacked) > limit:
-        raise BodyTooLarge(
-            "body", expected=f"at most {limit} bytes, unpacked", found="more",
-            remedy="Send fewer spectra in one file.",
-        )  # fmt: skip
-    return unpacked
+    return reply(await in_reader(read, resources.settings.server.timeout_s), kind)
 
 
 def _spectrum(observation: Observation, file: str, row: int) -> dict[str, Any]:
