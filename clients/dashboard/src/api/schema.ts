@@ -1706,8 +1706,6 @@ export interface operations {
         requestBody: {
             content: {
                 "application/octet-stream": string;
-                "application/fits": string;
-                "image/fits": string;
             };
         };
         responses: {

@@ -38,7 +38,7 @@ _READER = ThreadPoolExecutor(1, thread_name_prefix="acie-reader")
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _FILES},
+        "content": {_FILES[0]: {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 
