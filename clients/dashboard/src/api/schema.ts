@@ -1095,6 +1095,14 @@ export interface components {
                 [key: string]: number | null;
             };
             database: components["schemas"]["DatabaseBody"];
+            /** Dependencies */
+            dependencies: {
+                [key: string]: boolean;
+            };
+            /** Answers */
+            answers: {
+                [key: string]: number | null;
+            };
             confidence: components["schemas"]["ConfidenceBody"];
             /** Quality Flags */
             quality_flags: {
@@ -2262,8 +2270,6 @@ export interface operations {
         requestBody: {
             content: {
                 "application/octet-stream": string;
-                "application/fits": string;
-                "image/fits": string;
             };
         };
         responses: {

@@ -42,7 +42,7 @@ export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
   const below = useMemo(() => descendants(Object.keys(question.actions), graph.edges), [graph, question]);
   const half = NODE.height / 2;
   return (
-    <svg
+    <div className={classes.pane}><svg
       viewBox={`0 0 ${placed.width} ${placed.height}`} className={classes.graph} role="group"
       aria-label={`Causal graph of ${graph.variables.length} variables; choose one to change it`}
     >
@@ -79,7 +79,7 @@ export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
           />
         );
       })}
-    </svg>
+    </svg></div>
   );
 }
 

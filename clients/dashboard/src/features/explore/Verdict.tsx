@@ -11,7 +11,7 @@ export function Verdict({ answer, spectrum }: { answer: Answer; spectrum: Spectr
   const shown = flags.length > 0 && colour === "teal" ? "yellow" : colour;
   const estimate = answer.redshift_estimate;
   return (
-    <Alert color={shown} variant="light" title={title} data-testid="verdict" p="sm">
+    <Alert color={shown} variant="light" title={flags.length > 0 && colour === "teal" ? title.replace("good", "good, but") : title} data-testid="verdict" p="sm">
       <Text size="sm">{text} {flags.length === 0 && "No quality flag is set."}</Text>
       {flags.length > 0 && (
         <List size="sm" mt={4} spacing={2}>
