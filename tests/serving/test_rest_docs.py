@@ -29,6 +29,8 @@ def test_the_commands_run(rest_url, tmp_path):
     assert answer["interventions"] == ["stellar_mass*=1.5"]
     answers = json.loads((tmp_path / "answers.json").read_text())["answers"]
     assert [one.get("status") for one in answers] == [None, 422]
+    lines = (tmp_path / "rows.ndjson").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["catalogue", "row", "end"]
 
 
 def test_the_program_runs(rest_url):

@@ -1,12 +1,12 @@
-// Batch, Monitor and Models in a real browser: node e2e/pages.mjs URL FOLDER CATALOGUE.
+// Batch, Monitor and Models in a real browser: node e2e/pages.mjs URL FOLDER CATALOGUE [PART].
 // Prints a line of JSON with what was seen; the test that calls it compares.
 import { mkdirSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-const [url, folder, catalogue] = process.argv.slice(2);
+const [url, folder, catalogue, only] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 const PATIENCE = 90_000;
-const seen = { console: [], overflow: [], requests: [] };
+const seen = { console: [], overflow: [], nameless: [] };
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-dev-shm-usage"],
 });
@@ -69,7 +69,7 @@ async function batch() {
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: kind, exact: true }).click()]);
     await download.saveAs(`${folder}/${download.suggestedFilename()}`);
   }
-  seen.nameless = await nameless(page);
+  seen.nameless.push(...(await nameless(page)));
   await shot(page, "batch");
   // Another question, which is cancelled at its first galaxy.
   await page.getByRole("button", { name: "Remove stellar_mass*=1.5" }).click();
@@ -108,13 +108,13 @@ async function monitor() {
   seen.errors = await log.locator("tbody tr td:nth-child(3)").allInnerTexts();
   seen.nameless.push(...(await nameless(page)));
   // Live: it asks again by itself, and no longer when it is switched off.
-  const before = asked.length;
-  await page.waitForTimeout(6_000);
-  seen.polled = asked.length - before;
-  await page.getByText("Live", { exact: true }).click();
+  await page.waitForRequest(/\/api\/metrics/);
+  await page.getByRole("switch", { name: "Live" }).press("Space");
+  await page.getByText(/, paused/).waitFor();
   await page.waitForTimeout(500);
   const off = asked.length;
-  await page.waitForTimeout(6_000);
+  await page.waitForTimeout(7_000);
+  seen.polled = off;
   seen.paused = asked.length - off;
   await page.close();
 }
@@ -148,10 +148,7 @@ async function sizes() {
 }
 
 try {
-  await batch();
-  await monitor();
-  await models();
-  await sizes();
+  for (const part of [batch, monitor, models, sizes]) if (!only || only.split(",").includes(part.name)) await part();
 } finally {
   await browser.close();
   console.log(JSON.stringify(seen));

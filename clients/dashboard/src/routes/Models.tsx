@@ -104,7 +104,7 @@ function Card({ text }: { text: string }) {
           const heading = /^#+\s+(.*)$/.exec(block);
           if (heading) return <Text key={i} fw={600} size="sm">{heading[1]}</Text>;
           return (
-            <Text key={i} size="sm" style={{ whiteSpace: /^[-*|]/m.test(block) ? "pre-wrap" : undefined, overflowWrap: "anywhere" }}>
+            <Text key={i} size="sm" style={{ whiteSpace: /^(?:[-*] |\|)/m.test(block) ? "pre-wrap" : undefined, overflowWrap: "anywhere" }}>
               {block.split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((part, k) =>
                 part.startsWith("**") ? <b key={k}>{part.slice(2, -2)}</b> : part.startsWith("`") ? <Code key={k}>{part.slice(1, -1)}</Code> : part)}
             </Text>

@@ -117,7 +117,7 @@ function All({ rows, moved, chosen, onChoose }: AllProps) {
   const found = useMemo(() => moved.map((of) => ({ of, is: spread(effectsOf(rows, of)) })), [rows, moved]);
   return (
     <Table.ScrollContainer minWidth={280} mah={280} type="native" tabIndex={0} aria-label="Effects on all descendants">
-      <Table fz="sm" verticalSpacing={2} stickyHeader highlightOnHover>
+      <Table fz="xs" verticalSpacing={3} horizontalSpacing={6} stickyHeader highlightOnHover>
         <Table.Thead>
           <Table.Tr>{["Quantity", "Median", "68 % of galaxies"].map((name) => <Table.Th key={name} scope="col">{name}</Table.Th>)}</Table.Tr>
         </Table.Thead>

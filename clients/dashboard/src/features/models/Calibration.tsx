@@ -27,7 +27,7 @@ function Coverage({ of, chosen }: { of: Evaluation; chosen: string }) {
         <LineChart data={coverageRows(coverage)} margin={MARGIN}>
           {GRID}
           <XAxis dataKey="level" type="number" domain={[0, 1]} tickFormatter={share} {...AXIS} />
-          <YAxis {...AXIS} width={52} domain={[-1.4 * limit, 1.4 * limit]} tickFormatter={(v: number) => (100 * v).toFixed(0).replace("-", "−")} />
+          <YAxis {...AXIS} width={52} domain={[-1.4 * limit, 1.4 * limit]} ticks={[-0.06, -0.04, -0.02, 0, 0.02, 0.04, 0.06].filter((v) => Math.abs(v) <= 1.4 * limit)} tickFormatter={(v: number) => (100 * v).toFixed(0).replace("-", "−")} />
           <ReferenceArea y1={-limit} y2={limit} fill={COLOURS.blue} fillOpacity={0.08} stroke="none" />
           <ReferenceLine y={0} stroke={COLOURS.text} />
           <Tooltip
