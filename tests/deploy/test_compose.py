@@ -1,4 +1,4 @@
-"""The compose files: valid, in agreement with the code, and their parts run by the real programs."""
+"""The compose files: valid, as the code has it, and their parts run by the real programs."""
 
 import json
 import os
@@ -13,9 +13,9 @@ import httpx
 import psycopg
 import pytest
 import yaml
-from processes import MAIN
 from servers import PostgreSQL, free_port, missing, program, running
 
+from acie.cli import main
 from acie.serving.settings import ServerSettings, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -83,9 +83,10 @@ def test_gpus_are_reserved_by_the_override_only(production):
     assert [(one["driver"], int(one["count"]), one["capabilities"]) for one in reserved] == [
         ("nvidia", 1, ["gpu"])
     ]
-    # The other services stay as they are.
-    same = set(production["services"]) - {"acie"}
-    assert all(both["services"][name] == production["services"][name] for name in same)
+    # The rights and secrets of the service stay as they are, and so does what migrates.
+    for name in ("read_only", "cap_drop", "security_opt", "user", "environment", "command"):
+        assert both["services"]["acie"][name] == production["services"]["acie"][name], name
+    assert both["services"]["migrate"]["image"] == production["services"]["migrate"]["image"]
 
 
 def test_the_environment_decides_on_image_replicas_and_addresses():
@@ -156,9 +157,8 @@ def test_what_is_waited_for_says_when_it_is_well(production):
         for other, condition in (service.get("depends_on") or {}).items():
             if condition["condition"] == "service_healthy":
                 assert services[other]["healthcheck"]["test"], (name, other)
-    assert services["acie"]["depends_on"]["migrate"] == {
-        "condition": "service_completed_successfully"
-    }
+    waited = services["acie"]["depends_on"]["migrate"]["condition"]
+    assert waited == "service_completed_successfully"
     assert "postgres" in services["migrate"]["depends_on"]
     assert services["migrate"]["restart"] == "on-failure"
 
@@ -180,30 +180,22 @@ def test_settings_and_commands_are_those_of_the_code(production):
                     assert "SecretStr" in str(field.annotation), variable
     assert {"ACIE_DATABASE__URL", "ACIE_CACHE__URL", "ACIE_AUTH__SECRET"} <= used
     for name in ("acie", "migrate"):
-        command = production["services"][name]["command"][0]
-        done = subprocess.run(
-            [sys.executable, "-c", MAIN, command, "--help"], capture_output=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        assert main([production["services"][name]["command"][0], "--help"]) == 0
 
 
-def test_the_service_starts_with_these_settings(production, secrets):
+def test_the_service_takes_these_settings(production, secrets, monkeypatch, capsys):
     """Everything that the file sets, as the service reads it."""
-    environment = {
-        name: value.replace("/run/secrets", str(secrets))
-        for name, value in production["services"]["acie"]["environment"].items()
-    }
-    own = {k: v for k, v in os.environ.items() if not k.startswith("ACIE_")}
-    done = subprocess.run(
-        [sys.executable, "-c", MAIN, *production["services"]["acie"]["command"],
-         "--print-settings"],
-        env=own | environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "from ACIE_DATABASE__URL_FILE" in done.stdout
-    assert 'host: "0.0.0.0"' in done.stdout
+    for name in [name for name in os.environ if name.startswith("ACIE_")]:
+        monkeypatch.delenv(name)
+    for name, value in production["services"]["acie"]["environment"].items():
+        monkeypatch.setenv(name, value.replace("/run/secrets", str(secrets)))
+    assert main([*production["services"]["acie"]["command"], "--print-settings"]) == 0
+    text = capsys.readouterr().out
+    assert "from ACIE_DATABASE__URL_FILE" in text
+    assert 'host: "0.0.0.0"' in text
+    assert 'models: ["galaxy-v1"]' in text
     for secret in ("postgres_password", "auth_secret"):
-        assert (secrets / secret).read_text() not in done.stdout
+        assert (secrets / secret).read_text() not in text
 
 
 def test_ports_and_patience_are_those_of_the_server(production):
@@ -225,12 +217,14 @@ def _seconds(text: str) -> float:
 
 
 def test_what_is_mounted_is_there(written):
-    """Monitoring's files are checked where they are made; the others must exist."""
+    monitored = (COMPOSE.parent / "monitoring").is_dir()
     for name, service in written["services"].items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if source.startswith("."):
                 assert volume.endswith(":ro"), volume
+                if not monitored and "/monitoring/" in source:
+                    continue
                 path = (COMPOSE / source).resolve()
                 assert path.exists(), f"{name} mounts {path}"
             else:
@@ -297,65 +291,71 @@ def _answered(work, seconds: float = 60.0):
             time.sleep(0.1)
 
 
-@pytest.mark.slow
-def test_mlflow_keeps_its_runs_in_a_database_of_its_own(production, secrets, tmp_path):
-    """The script of PostgreSQL's image and the command of MLflow, as the containers run them."""
-    pytest.importorskip("mlflow")
-    port = free_port()
+@pytest.fixture(scope="module")
+def registry(secrets):
+    """Address of MLflow's database, made by the script that PostgreSQL's image runs."""
     with running(PostgreSQL()) as postgres:
-        url = postgres.url
-        subprocess.run(
-            [program("psql"), url, "-XAtqc", "CREATE ROLE acie SUPERUSER LOGIN"], check=True
-        )
-        subprocess.run([program("psql"), url, "-XAtqc", "CREATE DATABASE acie"], check=True)
+        postgres.run("CREATE ROLE acie SUPERUSER LOGIN")
+        postgres.run("CREATE DATABASE acie OWNER acie")
+        folders = [os.environ["PATH"], str(Path(program("psql")).parent)]
         subprocess.run(
             [COMPOSE / "postgres" / "mlflow.sh"], check=True,
             env=os.environ | {
-                "PATH": os.pathsep.join([os.environ["PATH"], str(Path(program("psql")).parent)]),
-                "PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "POSTGRES_USER": "acie",
-                "POSTGRES_DB": "acie", "MLFLOW_PASSWORD_FILE": str(secrets / "mlflow_password"),
+                "PATH": os.pathsep.join(folders), "PGHOST": "127.0.0.1",
+                "PGPORT": str(postgres.port), "POSTGRES_USER": "acie", "POSTGRES_DB": "acie",
+                "MLFLOW_PASSWORD_FILE": str(secrets / "mlflow_password"),
             },
         )  # fmt: skip
-        here = tmp_path / "secrets"
-        here.mkdir()
         written = (secrets / "mlflow_database_url").read_text()
-        address = written.replace("postgres:5432", f"127.0.0.1:{postgres.port}")
-        (here / "mlflow_database_url").write_text(address)
-        with psycopg.connect(address.replace("+psycopg", "")) as connection:
-            assert connection.execute("SELECT current_user").fetchone() == ("mlflow",)
-        service = production["services"]["mlflow"]
-        # Compose doubles the dollars of what it prints, so that it can be read again.
-        script = service["command"][0].replace("$$", "$")
-        script = script.replace("/run/secrets", str(here)).replace(
-            "/var/lib/acie", str(tmp_path)
-        )
-        script = script.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
-        with (tmp_path / "log").open("wb") as log:
-            process = subprocess.Popen(
-                ["sh", "-c", script], stdout=log, stderr=log, cwd=tmp_path,
-                env=os.environ | service["environment"]
-                | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-            )  # fmt: skip
-        try:
-            base = f"http://127.0.0.1:{port}"
-            _answered(lambda: httpx.get(f"{base}/health").raise_for_status(), 150.0)
-            # Under the name that other containers use.
-            made = httpx.post(
-                f"{base}/api/2.0/mlflow/experiments/create", json={"name": "here"},
-                headers={"Host": "mlflow:5000"}, timeout=60.0,
-            )  # fmt: skip
-            assert made.status_code == 200, made.text
-            forged = httpx.post(
-                f"{base}/api/2.0/mlflow/experiments/create", json={"name": "there"},
-                headers={"Host": "elsewhere.example"}, timeout=60.0,
-            )  # fmt: skip
-            assert forged.status_code == 403
-            with psycopg.connect(address.replace("+psycopg", "")) as connection:
-                names = connection.execute("SELECT name FROM experiments").fetchall()
-            assert ("here",) in names
-        finally:
-            process.terminate()
-            process.wait(30)
+        yield written.replace("postgres:5432", f"127.0.0.1:{postgres.port}")
+
+
+def test_mlflow_has_a_database_of_its_own(registry):
+    with psycopg.connect(registry.replace("+psycopg", "")) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("mlflow",)
+        connection.execute("CREATE TABLE mine (id int)")
+        owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'mlflow'"
+        assert connection.execute(owner).fetchone() == ("mlflow",)
+        connection.rollback()
+
+
+@pytest.mark.image
+@pytest.mark.slow
+def test_mlflow_keeps_its_runs_there(production, registry, tmp_path):
+    """The command of the container; its start takes most of a minute, so make images runs it."""
+    port = free_port()
+    (tmp_path / "mlflow_database_url").write_text(registry)
+    service = production["services"]["mlflow"]
+    # Compose doubles the dollars of what it prints, so that it can be read again.
+    script = service["command"][0].replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    script = script.replace("/var/lib/acie", str(tmp_path))
+    script = script.replace("--host 0.0.0.0 --port 5000", f"--host 127.0.0.1 --port {port}")
+    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["sh", "-c", script], stdout=log, stderr=log, cwd=tmp_path,
+            env=os.environ | service["environment"] | {"PATH": os.pathsep.join(folders)},
+        )  # fmt: skip
+    base = f"http://127.0.0.1:{port}"
+
+    def create(name: str, host: str) -> int:
+        """Status of a request under the name of a host."""
+        return httpx.post(
+            f"{base}/api/2.0/mlflow/experiments/create", json={"name": name},
+            headers={"Host": host}, timeout=60.0,
+        ).status_code  # fmt: skip
+
+    try:
+        _answered(lambda: httpx.get(f"{base}/health", timeout=30.0).raise_for_status(), 400.0)
+        # The name that other containers use, and one that nobody should.
+        assert create("here", "mlflow:5000") == 200
+        assert create("there", "elsewhere.example") == 403
+        with psycopg.connect(registry.replace("+psycopg", "")) as connection:
+            names = connection.execute("SELECT name FROM experiments").fetchall()
+        assert ("here",) in names
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_nginx_takes_the_configuration(tmp_path):
@@ -377,7 +377,8 @@ def test_nginx_takes_the_configuration(tmp_path):
     assert done.returncode == 0, done.stderr
     # Both halves define the same upstreams as the ones for one machine.
     ours = re.findall(r"^upstream (\w+)", replicas, re.M)
-    theirs = re.findall(r"^upstream (\w+)", (ROOT / "deploy/nginx/replicas.conf").read_text(), re.M)
+    on_one = (ROOT / "deploy" / "nginx" / "replicas.conf").read_text()
+    theirs = re.findall(r"^upstream (\w+)", on_one, re.M)
     assert ours == theirs
 
 
@@ -395,7 +396,8 @@ def nginx_lines(tmp_path):
         missing("nginx is not installed")
     rest, rpc, nowhere = free_port(), free_port(), free_port()
     replicas = (ROOT / "deploy" / "nginx" / "replicas.conf").read_text()
-    (tmp_path / "replicas.conf").write_text(re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{nowhere}", replicas))
+    replicas = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{nowhere}", replicas)
+    (tmp_path / "replicas.conf").write_text(replicas)
     conf = (ROOT / "deploy" / "nginx" / "acie.conf").read_text()
     conf = conf.replace("listen 8080;", f"listen 127.0.0.1:{rest};")
     conf = conf.replace("listen 50051 http2;", f"listen 127.0.0.1:{rpc} http2;")

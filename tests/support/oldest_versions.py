@@ -1,6 +1,6 @@
 """Constraints with the oldest version that pyproject.toml declares of each package.
 
-``python tests/oldest_versions.py > versions.txt; make install CONSTRAINTS=versions.txt``
+``python tests/support/oldest_versions.py > versions.txt; make install CONSTRAINTS=versions.txt``
 """
 
 import re
@@ -31,5 +31,5 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
-    pairs = oldest(Path(__file__).parents[1] / "pyproject.toml").items()
+    pairs = oldest(Path(__file__).parents[2] / "pyproject.toml").items()
     sys.stdout.writelines(f"{name}=={version}\n" for name, version in sorted(pairs))
