@@ -73,7 +73,8 @@ LAYERS = {
         "acie", "engine", "manifest", "observation", "physics", "simulation",
     },
     "export": {
-        "acie", "bundle", "engine", "inference", "manifest", "observation", "simulation",
+        "acie", "bundle", "engine", "inference", "manifest", "observation", "physics", "scm",
+        "simulation",
     },
     "training": {"bundle", "inference", "physics", "simulation"},
     "tracking": {"acie", "bundle", "manifest", "tabular"},

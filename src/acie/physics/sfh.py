@@ -156,10 +156,13 @@ class DelayedTauSolver:
         """Root of the tabulated function, linear between nodes, and its slope there."""
         if self._table is None or self._table.device != age.device:
             self._table = torch.cat([self._row(log_age) for log_age in self._log_age.to(age)])
-        flat = zip(
-            age.double().reshape(-1).split(_LOOKUP), log_q.reshape(-1).split(_LOOKUP), strict=True
-        )
-        found = zip(*(self._lookup(*part) for part in flat), strict=True)
+        flat = age.double().reshape(-1), log_q.reshape(-1)
+        if torch.compiler.is_exporting():
+            # A graph for any number of states has no list of parts.
+            root, slope = self._lookup(*flat)
+            return root.reshape(age.shape), slope.reshape(age.shape)
+        parts = zip(*(values.split(_LOOKUP) for values in flat), strict=True)
+        found = zip(*(self._lookup(*part) for part in parts), strict=True)
         root, slope = (torch.cat(parts).reshape(age.shape).to(age.dtype) for parts in found)
         return root, slope
 
