@@ -4,10 +4,11 @@ The answer is the amortised one: draws of the network, which the exact likelihoo
 Stages: the encoder; the two flows; the causal model, both worlds; the forward model, both worlds.
 """
 
-__all__ = ["INPUTS", "AnswerState", "answer_graph"]
+__all__ = ["AnswerState", "answer_facts", "answer_graph"]
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,25 +22,20 @@ from acie.export.light import light_graph
 from acie.export.onnx import to_onnx
 from acie.export.operators import TRANSLATIONS
 from acie.export.tape import Tape
-from acie.export.worlds import CausalWorlds
+from acie.export.worlds import ACTIONS, CausalWorlds
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import WAVELENGTH
 from acie.physics import OBSERVED
 
 #: Sizes of examples, as for the other graphs.
 _SAMPLE, _BATCH = 5, 3
-#: What the graph takes, and the axes of each; a variable is in topological order.
-INPUTS = {
-    "flux": ("batch", "wave"),
-    "ivar": ("batch", "wave"),
-    "lsf": ("batch", "wave"),
-    "redshift": ("batch",),
-    "noise": ("sample", "batch", "latent"),
-    "uniform": ("sample", "batch", 2),
-    "kind": ("batch", "variable"),
-    "value": ("batch", "variable"),
+#: Outputs of the whole, and of which stage each is one.
+_OUTPUTS = {
+    "counterfactual": "light/counterfactual",
+    "factual_state": "state/factual",
+    "counterfactual_state": "state/counterfactual",
+    "log_q": "density/log_q",
 }
-_DRAWN = ("x_s", "x_l", "redshift", "uniform", "kind", "value", "lsf")
 
 
 class AnswerState(nn.Module):
@@ -95,8 +91,8 @@ def answer_graph(
         latent: From :func:`acie.export.stages.latent_graph`.
 
     Returns:
-        A graph of :data:`INPUTS`, all float32 but ``redshift``, ``uniform`` and ``value``, which
-        are float64, and ``kind``, which is int64, to ``counterfactual`` ``(sample, batch, wave)``;
+        A graph of ``flux``, ``ivar``, ``lsf``, ``redshift``, ``noise`` and the arguments of
+        :meth:`CausalWorlds.forward` to ``counterfactual`` ``(sample, batch, wave)``;
         ``factual_state`` and ``counterfactual_state`` ``(sample, batch, variable)``, and
         ``log_q`` ``(sample, batch)``.
     """
@@ -116,15 +112,23 @@ def answer_graph(
             "noise": "given/noise_s", "log_det": "spectral/log_det", "log_l": "latent/log_q",
         }),
     ]  # fmt: skip
-    return joined(
-        stages,
-        {
-            "counterfactual": "light/counterfactual",
-            "factual_state": "state/factual",
-            "counterfactual_state": "state/counterfactual",
-            "log_q": "density/log_q",
+    return joined(stages, _OUTPUTS)
+
+
+def answer_facts(engine: CounterfactualEngine) -> dict[str, Any]:
+    """What the manifest says of the graph, so that others can ask it."""
+    variables, estimator = engine.scm.variables, engine.bundle.estimator
+    return {
+        "variables": list(variables),
+        "noise": estimator.n_spectral + estimator.n_latent,
+        "answer": {
+            "refined": False,
+            "outputs": list(_OUTPUTS),
+            "actions": list(ACTIONS),
+            "intervenable": [name for name, v in variables.items() if v.intervenable],
+            "redshift": list(variables["redshift"].support),
         },
-    )
+    }
 
 
 def encoder_graph(engine: CounterfactualEngine) -> onnx.ModelProto:

@@ -9,6 +9,8 @@ from typing import Any
 import acie
 from acie.bundle import ModelBundle
 from acie.engine import CounterfactualEngine
+from acie.export.answer import answer_facts, answer_graph
+from acie.export.answer_parity import AnswerTolerance, compare_answers
 from acie.export.eight_bits import QUANTISED, calibrated, speedup, worth
 from acie.export.folder import export_folder, write_export
 from acie.export.graphs import compact
@@ -27,6 +29,8 @@ from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES
 #: Roundings move a rank by 0.003, so that of 300 truths two or three cross the end of an interval
 #: and the largest change of 44 coverages is a point by chance; of 1000 it is half of that.
 _GALAXIES, _MORE_GALAXIES, _CALIBRATION = 200, 1000, 256
+#: Galaxies whose whole answers are compared.
+_ANSWERED = 48
 #: Seed of the check.
 _SEED = 2024
 _Progress = Callable[[str], None]
@@ -39,16 +43,18 @@ def export_model(
     quantize: str | None = None,
     real: Observation | None = None,
     galaxies: int | None = None,
+    network_only: bool = False,
     progress: _Progress = lambda text: None,
 ) -> dict[str, Any]:
-    """Write the network part of a model as ONNX, checked against the model itself.
+    """Write a model as ONNX, its network and whole answers, checked against the model itself.
 
     Arguments:
         engine: Of the model.
         folder: Where to; an earlier export there is replaced once the new one is complete.
-        quantize: ``int8`` for weights of 8 bits.
+        quantize: ``int8`` for weights of 8 bits, of the network alone.
         real: Real spectra to check with, besides simulated ones.
         galaxies: Simulated ones; 200 when left out, 1000 for 8 bits.
+        network_only: Leave whole answers out, which take longest.
         progress: Told what is being done.
 
     Returns:
@@ -93,6 +99,15 @@ def export_model(
         if quantize is not None:
             speed = speedup(bundle.estimator, exported, sample)
             facts["quantized"] = worth(size / _size(models), speed, layers)
+        elif not network_only:
+            progress("exporting whole answers")
+            models["answer"] = compact(answer_graph(engine, **graphs))
+            facts |= answer_facts(engine)
+            write_export(draft, models, facts)
+            progress("checking answers against the engine")
+            found = compare_answers(engine, ExportedModel(draft), min(galaxies, _ANSWERED), _SEED)
+            check(found, AnswerTolerance(), "the exported answer")
+            facts["parity"]["answer"] = {**found, "tolerance": finite(AnswerTolerance())}
         return write_export(draft, models, facts)
 
 
@@ -116,7 +131,8 @@ def load_engine(
     folder = find_export(find_bundle(name_or_path), bundle)
     if not (folder / "export.json").is_file():
         progress(f"no export of {bundle.name} yet: making one in {folder}")
-        export_model(CounterfactualEngine(bundle), folder, progress=progress)
+        engine = CounterfactualEngine(bundle)
+        export_model(engine, folder, network_only=True, progress=progress)
     return CounterfactualEngine(with_onnx(bundle, folder))
 
 
