@@ -27,7 +27,7 @@ class _InverseSystem:
         self._eye = eye
         scale = self._diagonal(system).rsqrt()
         system = system * scale.unsqueeze(-1) * scale.unsqueeze(-2) + 1e-6 * eye
-        self._inverse = torch.linalg.inv(system)
+        self._inverse = torch.linalg.inv_ex(system).inverse
         self._unit = scale * root
 
     def _diagonal(self, matrix: Tensor) -> Tensor:
