@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import acie
+import acie.export.answer
 import acie.export.build
 from acie.errors import IncompatibleBundle, ParityError
 from acie.export import ExportedModel, export_model, read_export
@@ -33,11 +34,11 @@ def _graphs_made_once():
             patch.setattr(acie.export.build, name, lambda one, once=once: copy.deepcopy(once(one)))
         made = []
 
-        def answer_graph(*arguments, make=acie.export.build.answer_graph, **graphs):
+        def answer_graph(*arguments, make=acie.export.answer.answer_graph, **graphs):
             made.append(make(*arguments, **graphs)) if not made else None
             return copy.deepcopy(made[0])
 
-        patch.setattr(acie.export.build, "answer_graph", answer_graph)
+        patch.setattr(acie.export.answer, "answer_graph", answer_graph)
         yield
 
 
@@ -139,7 +140,7 @@ np.savez(sys.argv[3], **answer)
 
 
 def test_an_answer_that_differs_is_refused(engine, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr("acie.export.build.AnswerTolerance", lambda: AnswerTolerance(flux=0.0))
+    monkeypatch.setattr("acie.export.answer_parity.AnswerTolerance", lambda: AnswerTolerance(flux=0.0))
     with pytest.raises(ParityError, match="flux at most 0"):
         export_model(engine, tmp_path / "never", galaxies=4)
     assert list(tmp_path.iterdir()) == []

@@ -9,8 +9,6 @@ from typing import Any
 import acie
 from acie.bundle import ModelBundle
 from acie.engine import CounterfactualEngine
-from acie.export.answer import answer_facts, answer_graph
-from acie.export.answer_parity import AnswerTolerance, compare_answers
 from acie.export.eight_bits import QUANTISED, calibrated, speedup, worth
 from acie.export.folder import export_folder, write_export
 from acie.export.graphs import compact
@@ -100,15 +98,33 @@ def export_model(
             speed = speedup(bundle.estimator, exported, sample)
             facts["quantized"] = worth(size / _size(models), speed, layers)
         elif not network_only:
-            progress("exporting whole answers")
-            models["answer"] = compact(answer_graph(engine, **graphs))
-            facts |= answer_facts(engine)
-            write_export(draft, models, facts)
-            progress("checking answers against the engine")
-            found = compare_answers(engine, ExportedModel(draft), min(galaxies, _ANSWERED), _SEED)
-            check(found, AnswerTolerance(), "the exported answer")
-            facts["parity"]["answer"] = {**found, "tolerance": finite(AnswerTolerance())}
+            _add_answer(draft, engine, graphs, models, facts, min(galaxies, _ANSWERED), progress)
         return write_export(draft, models, facts)
+
+
+def _add_answer(
+    draft: Path,
+    engine: CounterfactualEngine,
+    graphs: dict[str, Any],
+    models: dict[str, Any],
+    facts: dict[str, Any],
+    galaxies: int,
+    progress: _Progress,
+) -> None:
+    """The graph of whole answers and what is to be said of it, checked against the engine."""
+    # Slow to import, and needed by nobody who only runs an export.
+    from acie.export import answer
+    from acie.export.answer_parity import AnswerTolerance, compare_answers
+
+    progress("exporting whole answers")
+    models["answer"] = compact(answer.answer_graph(engine, **graphs))
+    facts |= answer.answer_facts(engine)
+    write_export(draft, models, facts)
+    progress("checking answers against the engine")
+    tolerance = AnswerTolerance()
+    found = compare_answers(engine, ExportedModel(draft), galaxies, _SEED)
+    check(found, tolerance, "the exported answer")
+    facts["parity"]["answer"] = {**found, "tolerance": finite(tolerance)}
 
 
 def _size(models: dict[str, Any]) -> int:
