@@ -140,7 +140,8 @@ np.savez(sys.argv[3], **answer)
 
 
 def test_an_answer_that_differs_is_refused(engine, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr("acie.export.answer_parity.AnswerTolerance", lambda: AnswerTolerance(flux=0.0))
+    strict = AnswerTolerance(flux=0.0)
+    monkeypatch.setattr("acie.export.answer_parity.AnswerTolerance", lambda: strict)
     with pytest.raises(ParityError, match="flux at most 0"):
         export_model(engine, tmp_path / "never", galaxies=4)
     assert list(tmp_path.iterdir()) == []
