@@ -73,8 +73,7 @@ LAYERS = {
         "acie", "engine", "manifest", "observation", "physics", "simulation",
     },
     "export": {
-        "acie", "bundle", "engine", "inference", "manifest", "observation", "physics", "scm",
-        "simulation",
+        "acie", "bundle", "engine", "inference", "manifest", "observation", "simulation",
     },
     "training": {"bundle", "inference", "physics", "simulation"},
     "tracking": {"acie", "bundle", "manifest", "tabular"},

@@ -9,7 +9,6 @@ from typing import Any
 
 import onnx
 import torch
-from onnx.inliner import inline_local_functions
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -60,9 +59,7 @@ def to_onnx(
             )
     finally:
         logger.setLevel(level)
-    model = program.model_proto
-    # Functions are parts of a file that joined graphs do not have.
-    return _bare(inline_local_functions(model) if model.functions else model)
+    return _bare(program.model_proto)
 
 
 def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
