@@ -2270,6 +2270,8 @@ export interface operations {
         requestBody: {
             content: {
                 "application/octet-stream": string;
+                "application/fits": string;
+                "image/fits": string;
             };
         };
         responses: {
