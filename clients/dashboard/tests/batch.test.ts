@@ -1,3 +1,4 @@
+// @vitest-environment jsdom
 import { parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { effectsOf, histogram, points, spread } from "../src/features/batch/population";

@@ -1,3 +1,4 @@
+// @vitest-environment jsdom
 import { describe, expect, it } from "vitest";
 import { coverageRows, rankBand, tarpRows } from "../src/features/models/calibrationRows";
 import { NO_FILTERS, type Step, toWish } from "../src/features/monitor/queries";
