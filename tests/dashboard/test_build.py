@@ -4,7 +4,7 @@ import gzip
 import json
 import tomllib
 
-from conftest import PROJECT, ROOT, run
+from dashboards import PROJECT, ROOT, run
 
 
 def test_the_client_is_made_from_the_committed_contract(project):

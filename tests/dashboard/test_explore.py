@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
-from conftest import ARTIFACTS, ROOT
+from dashboards import ARTIFACTS, ROOT
 
 #: A real spectrum, where the checkout lies beside the shared data.
 SDSS = ROOT.parent / "shared" / "data" / "sdss" / "spec-0266-51602-0166.fits"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from conftest import ARTIFACTS
+from dashboards import ARTIFACTS
 
 import acie.io
 

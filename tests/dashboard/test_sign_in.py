@@ -5,7 +5,7 @@ import time
 
 import jwt
 import pytest
-from conftest import ARTIFACTS
+from dashboards import ARTIFACTS
 from processes import Served
 
 
