@@ -1,4 +1,4 @@
-/** Quality flags and confidence in words; thresholds are those of docs/trust.md. */
+/** Quality flags and confidence in words. 1 % is where LOW_CONFIDENCE begins (docs/trust.md); 5 % is a choice of this page. */
 
 export const FLAGS: Record<string, string> = {
   LOW_CONFIDENCE: "The posterior and the exact likelihood disagree: the answer may be far off.",

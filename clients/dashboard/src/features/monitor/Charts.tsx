@@ -33,7 +33,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
   }
   const asked = rows.some((row) => row.requests > 0);
   const last = rows.findLast((row) => row.p50 !== null);
-  const line = { dot: false, isAnimationActive: false, connectNulls: false, strokeWidth: 2, type: "monotone" } as const;
+  const line = { dot: { r: 1 }, isAnimationActive: false, connectNulls: false, strokeWidth: 2, type: "linear" } as const;
   return (
     <>
       <Panel title="Latency" about="From question to answer.">
@@ -56,7 +56,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
             {GRID}{timeAxis()}
             <YAxis {...AXIS} width={44} tickFormatter={(v: number) => number(v)} />
             {tip((v) => `${number(v)}/s`)}
-            <Area dataKey="per_second" name="questions" stroke={COLOURS.blue} fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="monotone" />
+            <Area dataKey="per_second" name="questions" stroke={COLOURS.blue} fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="stepAfter" />
           </AreaChart>
         </Chart>
       </Panel>
@@ -105,7 +105,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
               {GRID}{timeAxis()}
               <YAxis {...AXIS} width={54} domain={[0, 1]} tickFormatter={share} />
               {tip(share)}{LEGEND}
-              <Area dataKey="band" name="68 %" stroke="none" fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="monotone" />
+              <Area dataKey="band" name="68 %" stroke="none" fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="linear" />
               <Line {...line} dot={{ r: 1.5 }} dataKey="confidence" name="median" stroke={COLOURS.blue} />
             </ComposedChart>
           </Chart>
