@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from acie.manifest import bundled_models
 from acie.tracking import Registry, TrackingSettings
 from acie.tracking.store import Store
 
-ROOT = Path(__file__).parents[2]
 #: The server ends with the tests even if they are killed: then the pipe from them closes.
 _WITH_US = 'exec 3<&0; "$@" </dev/null 3<&- & cat <&3 >/dev/null; kill -KILL 0'
 
@@ -129,5 +129,5 @@ def name():
 @pytest.fixture
 def report():
     """The evaluation of the shipped model, as it was measured."""
-    path = ROOT / "docs" / "reports" / "galaxy-v1" / "evaluation.json"
+    path = bundled_models()["galaxy-v1"] / "evaluation.json"
     return json.loads(path.read_text("utf-8"))
