@@ -5,6 +5,7 @@ of Logstash are translated into regular expressions and tried on real lines, and
 every line of a real service must be in the index template, with a value of its type.
 """
 
+import contextlib
 import importlib.util
 import ipaddress
 import json
@@ -123,10 +124,13 @@ def lines(tmp_path_factory):
             with pytest.raises(grpc.RpcError):
                 stub.ListModels(acie_pb2.ListModelsRequest(), timeout=60.0)
         # A row of the log that is damaged: nobody's fault but ours.
-        with sqlite3.connect(folder / "acie.db", timeout=30.0) as database:
+        # Each try is a transaction of its own: one that is left open would keep the service from
+        # writing what is waited for.
+        with contextlib.closing(
+            sqlite3.connect(folder / "acie.db", timeout=30.0, isolation_level=None)
+        ) as database:
             damaged = "UPDATE inferences SET summary = '{' WHERE summary IS NOT NULL"
             until(lambda: database.execute(damaged).rowcount, "the inference is logged")
-            database.commit()
         found.append(client.get("/api/v2/inferences", headers=head))
         assert [answer.status_code for answer in found] == [200, 422, 401, 404, 500]
         assert one.stop() == 0
