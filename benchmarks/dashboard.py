@@ -1,7 +1,7 @@
 """Explore in a real Chromium: from an answer to the screen, and updates of 6000 pixels per second.
 
 Starts ``acie serve`` and runs the script of the end-to-end test; needs Node, Chromium and a built
-page (``make dashboard``). Whatever else the machine does makes the figures worse: look at the load.
+page (``make dashboard``). What else the machine does makes the figures worse: look at the load.
 """
 
 import argparse
