@@ -27,7 +27,8 @@ servers:  ## servers and tools of the tests, where they are missing and this use
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    export DEBIAN_FRONTEND=noninteractive; apt-get -q update; \
-	    apt-get -q install -y --no-install-recommends $$missing || true; \
+	    for package in $$missing; do \
+	        apt-get -q install -y --no-install-recommends $$package || true; done; \
 	else echo "missing, their tests are skipped:$$missing"; fi
 
 dashboard: src/acie/serving/page/index.html  ## build the page that acie serve shows; needs Node 20.19 or newer
