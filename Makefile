@@ -43,9 +43,9 @@ page:  ## the same, where Node is there
 	@if command -v npm >/dev/null && node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; \
 	then $(MAKE) dashboard; else echo "no Node 20: the dashboard is not built, its tests are skipped"; fi
 
-# Two processes of one thread each: much of the time goes to waiting for servers.
+# Two processes of one thread each, a file in one of them: much of the time goes to waiting for servers.
 test: install servers page  ## set up and run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile
 
 check: install  ## lint
 	$(BIN)/ruff check src tests benchmarks docs clients contracts examples
