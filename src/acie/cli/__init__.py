@@ -13,7 +13,6 @@ import typer
 from acie.allocator import keep_freed_memory
 from acie.cli.making_commands import making_commands
 from acie.cli.model_commands import model_commands
-from acie.cli.monitor_command import monitor_command
 from acie.cli.operating_commands import operating_commands
 from acie.cli.options import ADDRESS, WORKERS, only_with_ray
 from acie.cli.token_commands import token_commands
@@ -266,7 +265,6 @@ def fit(
 app.add_typer(making_commands)
 app.add_typer(model_commands)
 app.add_typer(token_commands)
-app.add_typer(monitor_command)
 app.add_typer(operating_commands)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
+from acie.cli.database import database_trouble
 from acie.cli.serve import read_settings
-from acie.cli.token import unusable_database
 from acie.errors import ConfigurationError
 
 _POLL_S = 1.0
@@ -37,15 +37,10 @@ async def _run(url: str, wait_s: float, check: bool) -> int:
     database = Database(url)
     try:
         await _wait_for(database, wait_s)
-        try:
+        with database_trouble():
             current = await is_current(database)
             if not (current or check):
                 await upgrade(database)
-        except Exception as error:
-            # Errors of the driver hold the statement and its parameters: only their kind is said.
-            if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
-                raise unusable_database(error) from None
-            raise
     finally:
         await database.close()
     if current:

@@ -1,6 +1,6 @@
 """``acie token``: API keys of the service."""
 
-__all__ = ["create", "revoke", "show", "unusable_database"]
+__all__ = ["create", "revoke", "show"]
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from acie.cli.database import database_trouble
 from acie.cli.output import table
 from acie.cli.serve import read_settings
 from acie.errors import ConfigurationError
@@ -96,29 +97,13 @@ def _with_keys(settings: Any, work: Callable[[Any], Awaitable[Any]]) -> Any:
     async def run() -> Any:
         database = Database(settings.database.url.get_secret_value())
         try:
-            await upgrade(database)
-            return await work(ApiKeyRepository(database))
-        except (OSError, RuntimeError) as error:
-            raise unusable_database(error) from None
-        except Exception as error:
-            # Errors of the driver hold the statement and its parameters: only their kind is said.
-            if type(error).__module__.startswith(("sqlalchemy", "psycopg", "sqlite3")):
-                raise unusable_database(error) from None
-            raise
+            with database_trouble():
+                await upgrade(database)
+                return await work(ApiKeyRepository(database))
         finally:
             await database.close()
 
     return asyncio.run(run())
-
-
-def unusable_database(error: Exception) -> ConfigurationError:
-    """Says that the database cannot be used, and nothing of what an error holds but its kind."""
-    return ConfigurationError(
-        "database.url",
-        expected="a database that can be reached and written",
-        found=type(error).__name__,
-        remedy="Set ACIE_DATABASE__URL to the database of the service.",
-    )
 
 
 def _facts(record: Any) -> dict[str, Any]:

@@ -25,6 +25,12 @@ interface Props {
 
 const FLUX = "flux [10⁻¹⁷ erg s⁻¹ cm⁻² Å⁻¹]";
 const SYNC = "acie-spectrum";
+/** Both figures follow one mouse, and are zoomed by dragging along the wavelengths. */
+const CURSOR: Options["cursor"] = {
+  sync: { key: SYNC, setSeries: false, scales: ["x", null] },
+  drag: { x: true, y: false, setScale: true },
+  points: { show: false },
+};
 const hidden = { show: false, points: { show: false } };
 
 /** Observed and counterfactual spectrum, and below them their difference. */
@@ -94,7 +100,7 @@ export function SpectrumFigure(props: Props) {
     return {
       legend: { show: false },
       padding: [30 * letters(), 12, 0, 0],
-      cursor: { sync: { key: SYNC, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: true }, points: { show: false } },
+      cursor: CURSOR,
       scales: {
         x: { time: false },
         y: {
@@ -121,7 +127,7 @@ export function SpectrumFigure(props: Props) {
   const difference = useMemo<Omit<Options, "width" | "height">>(() => ({
     legend: { show: false },
     padding: [6, 12, 0, 0],
-    cursor: { sync: { key: SYNC, setSeries: false, scales: ["x", null] }, drag: { x: true, y: false, setScale: true }, points: { show: false } },
+    cursor: CURSOR,
     scales: {
       x: { time: false },
       y: {
