@@ -116,6 +116,11 @@ def test_from_a_bundle_to_production_and_back(registry, server, served, name, re
         pinned = question(samples=4) | {"model_version": "1"}
         again = httpx.post(f"{one.url}/api/v2/inference", json=pinned, timeout=60).json()
         assert again["model"]["version"] == "1"
+        # The page shows what the registry knows of it: its alias, and its own evaluation.
+        place = f"{one.url}/api/v2/models/galaxy-v1/versions/2"
+        assert httpx.get(place, timeout=60).json()["aliases"] == [model]
+        measured = httpx.get(f"{place}/evaluation", timeout=60).json()
+        assert (measured["source"], measured["count"]) == ("registry", report["count"])
         # A bundle that was changed in the store does not come in.
         third = variant(tmp_path / "3", "3", scale=1.002)
         evaluated = evaluation_of(third, report, tmp_path / "3.json")
