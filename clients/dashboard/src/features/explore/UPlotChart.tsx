@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useRef } from "react";
+import { useLayoutEffect, useRef } from "react";
 import uPlot, { type AlignedData, type Options } from "uplot";
 import "uplot/dist/uPlot.min.css";
 
@@ -37,7 +37,8 @@ export function UPlotChart({ data, options, height, label, onReady }: Props) {
     };
   }, [options, height, onReady]);
 
-  useEffect(() => {
+  // Before the browser paints: figure and numbers change together.
+  useLayoutEffect(() => {
     const made = plot.current;
     if (!made || made.data === data) return;
     // The view stays where somebody zoomed to, unless the wavelengths are others.
