@@ -1,6 +1,6 @@
 import { Box, Group, SegmentedControl, Text, useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { type KeyboardEvent, type RefObject, useCallback, useMemo, useRef } from "react";
+import { type KeyboardEvent, type RefObject, memo, useCallback, useMemo, useRef } from "react";
 import uPlot, { type AlignedData, type Options } from "uplot";
 import type { Answer, Spectrum } from "../../api/queries";
 import { number } from "../../lib/format";
@@ -46,8 +46,8 @@ function band(fill: string, lower: number): uPlot.Series {
 }
 
 /** Observed and counterfactual spectrum, and below them their difference. */
-export function SpectrumFigure(props: Props) {
-  const { spectrum, answer, redshift, frame, smoothing, figures, stale } = props;
+export const SpectrumFigure = memo(function SpectrumFigure(props: Props) {
+  const { spectrum, answer, redshift, frame, onFrame, smoothing, onSmoothing, figures, stale } = props;
   const { ref, width } = useElementSize();
   const narrow = width < 560;
   const colours = useComputedColorScheme("light") === "dark" ? DARK : LIGHT;
@@ -183,21 +183,10 @@ export function SpectrumFigure(props: Props) {
     : "Observed spectrum with its error band";
   return (
     <Box ref={ref}>
-      <Group justify="space-between" gap="xs" mb={4}>
-        <Legend answer={answer !== null} />
-        <Group gap="xs">
-          <SegmentedControl
-            size="xs" aria-label="Wavelengths" value={frame} onChange={(value) => props.onFrame(value as Frame)}
-            disabled={redshift === null}
-            data={[{ value: "observed", label: "Observed λ" }, { value: "rest", label: "Rest λ" }]}
-          />
-          <SegmentedControl
-            size="xs" aria-label="Smoothing" value={String(smoothing)} onChange={(value) => props.onSmoothing(Number(value))}
-            data={[{ value: "1", label: "Pixels" }, { value: "5", label: "5 Å mean" }, { value: "15", label: "15 Å" }]}
-          />
-          <ViewButtons step={step} />
-        </Group>
-      </Group>
+      <Controls
+        answered={answer !== null} known={redshift !== null} frame={frame} onFrame={onFrame}
+        smoothing={smoothing} onSmoothing={onSmoothing} step={step}
+      />
       {/* The figure takes the keyboard as a whole: arrows move, + and - zoom, 0 shows all. */}
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
       <div tabIndex={0} role="group" aria-label="Spectrum: arrow keys move, plus and minus zoom, 0 shows all" onKeyDown={onKey} className={classes.figure} data-stale={stale || undefined} data-testid="spectrum">
@@ -210,7 +199,32 @@ export function SpectrumFigure(props: Props) {
       <Text ref={readout} component="div" size="xs" c="dimmed" mih={18} className={classes.readout ?? ""} aria-hidden />
     </Box>
   );
+});
+
+interface ControlsProps extends Pick<Props, "frame" | "onFrame" | "smoothing" | "onSmoothing"> {
+  answered: boolean;
+  known: boolean;
+  step: (shift: number, zoom: number) => void;
 }
+
+const Controls = memo(function Controls({ answered, known, frame, onFrame, smoothing, onSmoothing, step }: ControlsProps) {
+  return (
+    <Group justify="space-between" gap="xs" mb={4}>
+      <Legend answer={answered} />
+      <Group gap="xs">
+        <SegmentedControl
+          size="xs" aria-label="Wavelengths" value={frame} onChange={(value) => onFrame(value as Frame)} disabled={!known}
+          data={[{ value: "observed", label: "Observed λ" }, { value: "rest", label: "Rest λ" }]}
+        />
+        <SegmentedControl
+          size="xs" aria-label="Smoothing" value={String(smoothing)} onChange={(value) => onSmoothing(Number(value))}
+          data={[{ value: "1", label: "Pixels" }, { value: "5", label: "5 Å mean" }, { value: "15", label: "15 Å" }]}
+        />
+        <ViewButtons step={step} />
+      </Group>
+    </Group>
+  );
+});
 
 function Legend({ answer }: { answer: boolean }) {
   return (
