@@ -62,6 +62,7 @@ await page.evaluate(() => {
       const buffer = await body();
       const start = performance.now();
       const target = document.querySelector("[data-testid=effects]");
+      if (!target) return buffer;
       const watch = new MutationObserver(() => {
         watch.disconnect();
         requestAnimationFrame(() => setTimeout(() => window.shown.push(performance.now() - start)));

@@ -39,7 +39,7 @@ export const Effects = memo(function Effects({ graph, question, answer, onHold }
     <ScrollArea type="auto" offsetScrollbars="x">
       <Table verticalSpacing={4} horizontalSpacing={6} className={classes.effects ?? ""} data-testid="effects">
         <Table.Caption className={classes.caption ?? ""}>
-          {asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}
+          <span>{asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}</span>
         </Table.Caption>
         <Table.Thead>
           <Table.Tr>
@@ -88,7 +88,7 @@ function Hold({ held, label, onClick }: { held: boolean; label: string; onClick:
   return (
     <Tooltip label={label}>
       <ActionIcon size={22} variant={held ? "filled" : "default"} aria-label={label} aria-pressed={held} onClick={onClick}>
-        <svg width="12" height="12" viewBox="-5 -7 10 12" aria-hidden>
+        <svg className={classes.pin} viewBox="-5 -7 10 12" aria-hidden>
           <path d={held ? "M-3 -1 v-2 a3 3 0 0 1 6 0 v2 M-4 -1 h8 v5 h-8 z" : "M-3 -1 v-2 a3 3 0 0 1 5.6 -1.4 M-4 -1 h8 v5 h-8 z"} fill="none" stroke="currentColor" strokeWidth="1.2" />
         </svg>
       </ActionIcon>
@@ -109,7 +109,7 @@ function Curves({ curves, asked, name }: { curves: Marginals | null; asked: bool
     density.map((d, i) => `${i === 0 ? "M" : "L"}${tenth((i / (density.length - 1)) * width)} ${tenth(height - 1 - d * (height - 3))}`).join("");
   const at = curves.point === null ? null : ((curves.point - curves.low) / (curves.high - curves.low)) * width;
   return (
-    <svg width={width} height={height} role="img" aria-label={`Posterior of ${words(name)}${asked ? ", before and after" : ""}`} className={classes.curves}>
+    <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`Posterior of ${words(name)}${asked ? ", before and after" : ""}`} className={classes.curves}>
       <path d={`${path(curves.before)}L${width} ${height}L0 ${height}z`} data-world="before" />
       {asked && curves.after.length > 0 && <path d={`${path(curves.after)}L${width} ${height}L0 ${height}z`} data-world="after" />}
       {asked && at !== null && <line x1={at} x2={at} y1={2} y2={height} data-world="after" />}

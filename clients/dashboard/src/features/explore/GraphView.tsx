@@ -107,7 +107,7 @@ const Node = memo(function Node({ variable, value, x, y, role, holdable, onPick,
       >
         <title>{`${description}${intervenable ? ": click to change it" : " (cannot be acted on)"}`}</title>
         <rect x={-NODE.width / 2} y={-NODE.height / 2} width={NODE.width} height={NODE.height} rx={8} />
-        <text y={-4} className={classes.name}>{short(name)}</text>
+        <text y={value ? -4 : 4} className={classes.name}>{short(name)}</text>
         <text y={12} className={classes.value}>{value}</text>
       </g>
       {holdable && (

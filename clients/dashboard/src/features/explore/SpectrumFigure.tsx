@@ -4,9 +4,10 @@ import { type KeyboardEvent, type RefObject, memo, useCallback, useMemo, useRef 
 import uPlot, { type AlignedData, type Options } from "uplot";
 import type { Answer, Spectrum } from "../../api/queries";
 import { number } from "../../lib/format";
+import { letters } from "../../lib/letters";
 import { UPlotChart } from "./UPlotChart";
 import { ViewButtons } from "./ViewButtons";
-import { DARK, LIGHT, axes, letters, lineMarkers, wheelAndPan } from "./plotOptions";
+import { DARK, LIGHT, axes, lineMarkers, wheelAndPan } from "./plotOptions";
 import { bandPaths, linePaths } from "./columnPaths";
 import { type Frame, counterfactualColumns, differences, limits, observedColumns, wavelengths } from "./spectrumData";
 import classes from "./Explore.module.css";
