@@ -9,6 +9,8 @@ const [url, folder, unknown, file] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 const errors = [];
 const seen = { errors, overflow: {} };
+// Whoever reads why this ended early wants to know what the page said.
+process.on("exit", (code) => code && console.error(errors));
 const browser = await launch();
 const page = await open(browser, errors, { width: 1366, height: 900 });
 
@@ -212,7 +214,7 @@ seen.redshift.outside = await said.innerText();
 await shot("redshift");
 await give("0.1");
 await verdict.filter({ hasText: "redshift conflict" }).waitFor();
-seen.redshift.typed = await variable("redshift").innerText();
+seen.redshift.typed = await variable("redshift").textContent();
 seen.redshift.link = new URL(page.url()).searchParams.get("redshift");
 seen.redshift.code = await code("redshift-code");
 await page.getByRole("button", { name: "Estimate" }).click();
