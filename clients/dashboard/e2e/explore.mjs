@@ -251,7 +251,7 @@ if (file) {
   await page.getByTestId("facts").filter({ hasText: /sdss/ }).waitFor();
   await effect("dust_av").filter({ hasText: "changed" }).waitFor();
   await settled();
-  seen.real = { facts: await page.getByTestId("facts").innerText(), verdict: await page.getByTestId("verdict").innerText() };
+  seen.real = { redshift: await redshift.inputValue(), facts: await page.getByTestId("facts").innerText(), verdict: await page.getByTestId("verdict").innerText() };
   await page.waitForTimeout(300);
   await shot("real", { fullPage: true });
 }
