@@ -139,7 +139,7 @@ def test_a_redshift_is_typed_estimated_and_refused_where_it_stands(seen):
 
 def test_a_file_without_a_redshift_has_it_estimated(seen):
     assert seen["unknown"]["redshift"] == "0.0828"
-    assert "unknown" in seen["unknown"]["facts"]
+    assert "estimated" in seen["unknown"]["facts"]
 
 
 def test_the_keyboard_is_enough(seen):
