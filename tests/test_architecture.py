@@ -70,7 +70,8 @@ LAYERS = {
     "questions": {"physics", "results", "scm", "simulation"},
     "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
     "export": {
-        "acie", "bundle", "engine", "inference", "manifest", "observation", "simulation",
+        "acie", "bundle", "engine", "inference", "manifest", "observation", "physics", "scm",
+        "simulation",
     },
     "benchmark": {
         "acie", "engine", "export", "manifest", "observation", "physics", "simulation",

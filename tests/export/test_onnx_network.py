@@ -40,7 +40,7 @@ def _graphs_made_once():
 @pytest.fixture(scope="module")
 def exported(engine, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx") / "exported"
-    return folder, export_model(engine, folder, galaxies=24)
+    return folder, export_model(engine, folder, galaxies=24, network_only=True)
 
 
 

@@ -22,6 +22,7 @@ class ExportOptions:
     out: Path
     format: str = "onnx"
     quantize: str | None = None
+    network_only: bool = False
     json_output: bool = False
 
 
@@ -63,6 +64,7 @@ def run(files: Sequence[str], options: ExportOptions) -> None:
         options.out,
         quantize=options.quantize,
         real=_real(files, engine, options),
+        network_only=options.network_only,
         progress=lambda text: typer.echo(text, err=True),
     )
     if options.json_output:
@@ -78,6 +80,10 @@ def _check(options: ExportOptions) -> None:
         raise ConfigurationError("--format", expected="onnx or torchserve", found=options.format)
     if options.quantize not in ((None, "int8") if options.format == "onnx" else (None,)):
         raise ConfigurationError("--quantize", expected="int8", found=str(options.quantize))
+    if options.network_only and options.format != "onnx":
+        raise ConfigurationError(
+            "--network-only", expected="--format onnx", found=f"--format {options.format}"
+        )
     if bundle_kind(options.model) == "tabular":
         raise ConfigurationError(
             "--model",

@@ -174,6 +174,9 @@ def export(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
     format: Annotated[str, typer.Option(help="onnx or torchserve.")] = "onnx",
     quantize: Annotated[str | None, typer.Option(help="int8: weights of 8 bits.")] = None,
+    network_only: Annotated[
+        bool, typer.Option("--network-only", help="Leave whole answers out.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Write a model as ONNX files that run without torch, or as an archive for TorchServe.
@@ -184,4 +187,4 @@ def export(
     """
     from acie.cli.export import ExportOptions, run
 
-    run(files or [], ExportOptions(model, out, format, quantize, json_output))
+    run(files or [], ExportOptions(model, out, format, quantize, network_only, json_output))

@@ -27,6 +27,8 @@ from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES
 #: Roundings move a rank by 0.003, so that of 300 truths two or three cross the end of an interval
 #: and the largest change of 44 coverages is a point by chance; of 1000 it is half of that.
 _GALAXIES, _MORE_GALAXIES, _CALIBRATION = 200, 1000, 256
+#: Galaxies whose whole answers are compared.
+_ANSWERED = 48
 #: Seed of the check.
 _SEED = 2024
 _Progress = Callable[[str], None]
@@ -39,16 +41,18 @@ def export_model(
     quantize: str | None = None,
     real: Observation | None = None,
     galaxies: int | None = None,
+    network_only: bool = False,
     progress: _Progress = lambda text: None,
 ) -> dict[str, Any]:
-    """Write the network part of a model as ONNX, checked against the model itself.
+    """Write a model as ONNX, its network and whole answers, checked against the model itself.
 
     Arguments:
         engine: Of the model.
         folder: Where to; an earlier export there is replaced once the new one is complete.
-        quantize: ``int8`` for weights of 8 bits.
+        quantize: ``int8`` for weights of 8 bits, of the network alone.
         real: Real spectra to check with, besides simulated ones.
         galaxies: Simulated ones; 200 when left out, 1000 for 8 bits.
+        network_only: Leave whole answers out, which take longest.
         progress: Told what is being done.
 
     Returns:
@@ -93,7 +97,34 @@ def export_model(
         if quantize is not None:
             speed = speedup(bundle.estimator, exported, sample)
             facts["quantized"] = worth(size / _size(models), speed, layers)
+        elif not network_only:
+            _add_answer(draft, engine, graphs, models, facts, min(galaxies, _ANSWERED), progress)
         return write_export(draft, models, facts)
+
+
+def _add_answer(
+    draft: Path,
+    engine: CounterfactualEngine,
+    graphs: dict[str, Any],
+    models: dict[str, Any],
+    facts: dict[str, Any],
+    galaxies: int,
+    progress: _Progress,
+) -> None:
+    """The graph of whole answers and what is to be said of it, checked against the engine."""
+    # Slow to import, and needed by nobody who only runs an export.
+    from acie.export import answer
+    from acie.export.answer_parity import AnswerTolerance, compare_answers
+
+    progress("exporting whole answers")
+    models["answer"] = compact(answer.answer_graph(engine, **graphs))
+    facts |= answer.answer_facts(engine)
+    write_export(draft, models, facts)
+    progress("checking answers against the engine")
+    tolerance = AnswerTolerance()
+    found = compare_answers(engine, ExportedModel(draft), galaxies, _SEED)
+    check(found, tolerance, "the exported answer")
+    facts["parity"]["answer"] = {**found, "tolerance": finite(tolerance)}
 
 
 def _size(models: dict[str, Any]) -> int:
@@ -126,7 +157,8 @@ def ready_export(name_or_path: str | Path, progress: _Progress = lambda text: No
     folder = find_export(find_bundle(name_or_path), bundle)
     if not (folder / "export.json").is_file():
         progress(f"no export of {bundle.name} yet: making one in {folder}")
-        export_model(CounterfactualEngine(bundle), folder, progress=progress)
+        engine = CounterfactualEngine(bundle)
+        export_model(engine, folder, network_only=True, progress=progress)
     return folder
 
 

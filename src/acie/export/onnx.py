@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx
 import torch
+from onnx.inliner import inline_local_functions
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -59,7 +60,9 @@ def to_onnx(
             )
     finally:
         logger.setLevel(level)
-    return _bare(program.model_proto)
+    model = program.model_proto
+    # Functions are parts of a file that joined graphs do not have.
+    return _bare(inline_local_functions(model) if model.functions else model)
 
 
 def _bare(model: onnx.ModelProto) -> onnx.ModelProto:

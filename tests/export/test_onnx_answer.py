@@ -1,0 +1,163 @@
+"""Whole answers as a graph: those of the engine, for any question and shape, without torch."""
+
+import copy
+import functools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import acie
+import acie.export.answer
+import acie.export.build
+from acie.errors import IncompatibleBundle, ParityError
+from acie.export import ExportedModel, export_model, read_export
+from acie.export.answer_parity import QUESTIONS, AnswerTolerance, eager_answer
+from acie.simulation import Simulator
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return acie.load()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _graphs_made_once():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("spectral_graph", "latent_graph"):
+            once = functools.cache(getattr(acie.export.build, name))
+            patch.setattr(acie.export.build, name, lambda one, once=once: copy.deepcopy(once(one)))
+        made = []
+
+        def answer_graph(*arguments, make=acie.export.answer.answer_graph, **graphs):
+            made.append(make(*arguments, **graphs)) if not made else None
+            return copy.deepcopy(made[0])
+
+        patch.setattr(acie.export.answer, "answer_graph", answer_graph)
+        yield
+
+
+@pytest.fixture(scope="module")
+def exported(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("answer") / "exported"
+    return folder, export_model(engine, folder, galaxies=16)
+
+
+@pytest.fixture(scope="module")
+def observation(engine):
+    drawn = Simulator(engine.scm, engine.physics).draw(3, torch.Generator().manual_seed(11))
+    return drawn.observation
+
+
+def arrays_of(observation):
+    return {n: getattr(observation, n).numpy() for n in ("flux", "ivar", "lsf", "redshift")}
+
+
+@pytest.mark.parametrize(("samples", "batch", "question"), [
+    (1, 1, QUESTIONS[0]), (70, 1, QUESTIONS[1]), (33, 3, QUESTIONS[3]),
+])  # fmt: skip
+def test_answers_of_any_shape_are_those_of_the_engine(
+    engine, exported, observation, samples, batch, question
+):
+    own = observation[:batch]
+    rng = np.random.default_rng(samples)
+    noise = rng.standard_normal((samples, batch, 11)).astype(np.float32)
+    uniform = rng.random((samples, batch, 2))
+    expected = eager_answer(engine, own, noise, uniform, question.text)
+    found = ExportedModel(exported[0]).answer(
+        **arrays_of(own), do=question.do, noise=noise, uniform=uniform
+    )
+    for name in expected:
+        assert found[name].shape == expected[name].shape
+    error = np.abs(found["counterfactual"] - expected["counterfactual"])
+    assert np.nanmax(error * np.sqrt(own.ivar.numpy())) < 0.05
+    np.testing.assert_allclose(found["log_q"], expected["log_q"], atol=0.01)
+
+
+def test_no_action_returns_the_observation(exported, observation):
+    found = ExportedModel(exported[0]).answer(**arrays_of(observation), do={}, draws=8)
+    np.testing.assert_array_equal(found["counterfactual_state"], found["factual_state"])
+    flux = observation.flux.float().numpy()
+    np.testing.assert_array_equal(found["counterfactual"], np.broadcast_to(flux, (8, 3, 6000)))
+
+
+def test_galaxies_may_be_asked_different_things(exported, observation):
+    model = ExportedModel(exported[0])
+    found = model.answer(
+        **arrays_of(observation), do={"stellar_mass": ("scale", np.array([1.0, 2.0, 4.0]))},
+        draws=4,
+    )  # fmt: skip
+    mass = model.manifest["variables"].index("stellar_mass")
+    ratio = found["counterfactual_state"][..., mass] / found["factual_state"][..., mass]
+    np.testing.assert_allclose(ratio, np.broadcast_to([1.0, 2.0, 4.0], (4, 3)))
+
+
+def test_an_impossible_action_has_no_number(exported, observation):
+    found = ExportedModel(exported[0]).answer(
+        **arrays_of(observation), do={"age": ("set", 40.0)}, draws=4
+    )
+    assert np.isnan(found["counterfactual"]).all()
+    assert np.isnan(found["counterfactual_state"]).all()
+    assert np.isfinite(found["factual_state"]).all()
+
+
+@pytest.mark.parametrize(("do", "redshift"), [({"tau": ("set", 1.0)}, 0.1),
+                                              ({"age": ("double", 2.0)}, 0.1),
+                                              ({}, 3.0)])  # fmt: skip
+def test_questions_that_the_graph_cannot_answer_are_refused(exported, observation, do, redshift):
+    arrays = {**arrays_of(observation), "redshift": np.full(3, redshift)}
+    with pytest.raises(ValueError, match="expected"):
+        ExportedModel(exported[0]).answer(**arrays, do=do, draws=2)
+
+
+def test_an_answer_needs_no_torch(exported, observation, tmp_path):
+    model = ExportedModel(exported[0])
+    arrays = arrays_of(observation)
+    expected = model.answer(**arrays, do={"halo_mass": ("shift_dex", 0.2)}, draws=5)
+    np.savez(tmp_path / "given.npz", **arrays)
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["acie"] = None
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from acie_onnx import ExportedModel
+answer = ExportedModel(sys.argv[1]).answer(
+    **np.load(sys.argv[2]), do={"halo_mass": ("shift_dex", 0.2)}, draws=5)
+np.savez(sys.argv[3], **answer)
+"""
+    places = [str(exported[0]), str(tmp_path / "given.npz"), str(tmp_path / "found.npz")]
+    done = subprocess.run([sys.executable, "-c", code, *places], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with np.load(places[2]) as found:
+        for name, part in expected.items():
+            np.testing.assert_array_equal(found[name], part)
+
+
+def test_an_answer_that_differs_is_refused(engine, exported, tmp_path, monkeypatch):
+    strict = AnswerTolerance(flux=0.0)
+    monkeypatch.setattr("acie.export.answer_parity.AnswerTolerance", lambda: strict)
+    with pytest.raises(ParityError, match="flux at most 0"):
+        export_model(engine, tmp_path / "never", galaxies=4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_has_both_and_old_ones_are_read(exported, tmp_path):
+    folder, manifest = exported
+    assert manifest["format"] == 2
+    assert {"answer.onnx", "spectral.onnx", "latent.onnx"} <= set(manifest["files"])
+    assert manifest["parity"]["answer"]["flux"] <= AnswerTolerance().flux
+    for name in manifest["files"]:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    for number, known in ((1, True), (3, False)):
+        (tmp_path / "export.json").write_text(json.dumps({**manifest, "format": number}))
+        if known:
+            assert read_export(tmp_path)["format"] == 1
+        else:
+            with pytest.raises(IncompatibleBundle, match="format 3"):
+                read_export(tmp_path)
