@@ -19,16 +19,15 @@ from acie.engine import CounterfactualEngine
 from acie.export.encoding import GraphEncoder
 from acie.export.graphs import Stage, joined
 from acie.export.light import light_graph
-from acie.export.onnx import to_onnx
-from acie.export.operators import TRANSLATIONS
+from acie.export.recorder import record
 from acie.export.tape import Tape
 from acie.export.worlds import ACTIONS, CausalWorlds
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import WAVELENGTH
 from acie.physics import OBSERVED
 
-#: Sizes of examples, as for the other graphs.
-_SAMPLE, _BATCH = 5, 3
+#: Sizes of examples: prime numbers of which no size of the model is a multiple.
+_SAMPLE, _BATCH = 53, 59
 #: Outputs of the whole, and of which stage each is one.
 _OUTPUTS = {
     "counterfactual": "light/counterfactual",
@@ -140,7 +139,7 @@ def encoder_graph(engine: CounterfactualEngine) -> onnx.ModelProto:
     }
     inputs["redshift"] = (torch.full((_BATCH,), 0.1, dtype=torch.float64), ("batch",))
     encoder = GraphEncoder.of(engine.bundle.encoder)
-    return to_onnx(encoder, inputs, ["features"], TRANSLATIONS)
+    return record(encoder, inputs, ["features"])
 
 
 def state_graph(engine: CounterfactualEngine) -> onnx.ModelProto:
@@ -166,7 +165,7 @@ def state_graph(engine: CounterfactualEngine) -> onnx.ModelProto:
         "value": example(torch.float64, "batch", count),
         "lsf": example(torch.float32, "batch", WAVELENGTH.size),
     }
-    return to_onnx(module, inputs, module.outputs, TRANSLATIONS)
+    return record(module, inputs, module.outputs)
 
 
 def _given(estimator: NeuralPosteriorEstimator) -> onnx.ModelProto:

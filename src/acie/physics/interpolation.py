@@ -23,6 +23,7 @@ def linear_weights(value: Tensor, nodes: Tensor) -> Tensor:
         >>> linear_weights(torch.tensor([0.25]), torch.tensor([0.0, 1.0, 3.0]))
         tensor([[0.7500, 0.2500, 0.0000]])
     """
-    rise = (value[..., None] - nodes[:-1]) / (nodes[1:] - nodes[:-1])
+    clamped = value.clamp(nodes[0].item(), nodes[-1].item())[..., None]
+    rise = (clamped - nodes[:-1]) / (nodes[1:] - nodes[:-1])
     step = rise.clamp(0.0, 1.0)
     return pad(step, (1, 0), value=1.0) - pad(step, (0, 1))

@@ -111,7 +111,6 @@ class DelayedTauSolver:
         low, high, count = self._AGES
         self._log_age = torch.linspace(math.log(low), math.log(high), count, dtype=torch.float64)
         self._log_x = torch.linspace(*self._LOG_X, dtype=torch.float64)
-        self._spacing = float(self._log_x[1] - self._log_x[0])
         self._table: Tensor | None = None
 
     def __call__(self, age_gyr: Tensor, specific_sfr_age: Tensor) -> Tensor:
@@ -157,13 +156,10 @@ class DelayedTauSolver:
         """Root of the tabulated function, linear between nodes, and its slope there."""
         if self._table is None or self._table.device != age.device:
             self._table = torch.cat([self._row(log_age) for log_age in self._log_age.to(age)])
-        flat = age.double().reshape(-1), log_q.reshape(-1)
-        if torch.compiler.is_exporting():
-            # A graph for any number of states has no list of parts.
-            root, slope = self._lookup(*flat)
-            return root.reshape(age.shape), slope.reshape(age.shape)
-        parts = zip(*(values.split(_LOOKUP) for values in flat), strict=True)
-        found = zip(*(self._lookup(*part) for part in parts), strict=True)
+        flat = zip(
+            age.double().reshape(-1).split(_LOOKUP), log_q.reshape(-1).split(_LOOKUP), strict=True
+        )
+        found = zip(*(self._lookup(*part) for part in flat), strict=True)
         root, slope = (torch.cat(parts).reshape(age.shape).to(age.dtype) for parts in found)
         return root, slope
 
@@ -196,6 +192,7 @@ class DelayedTauSolver:
         place = torch.searchsorted(near, goal).clamp(1, _STRIDE)
         left, right = near.gather(1, place - 1), near.gather(1, place)
         part = ((goal - left) / (right - left).clamp(min=1e-12)).clamp(0.0, 1.0)
+        spacing = float(self._log_x[1] - self._log_x[0])
         column = columns.gather(1, place - 1) + part
-        slope = ((left - right) / self._spacing).clamp(max=_FLATTEST)
-        return self._log_x[0].to(age.device) + self._spacing * column[:, 0], slope[:, 0]
+        slope = ((left - right) / spacing).clamp(max=_FLATTEST)
+        return self._log_x[0].to(age.device) + spacing * column[:, 0], slope[:, 0]
