@@ -93,7 +93,6 @@ OWNERS = {
     "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
     "onnx": {"export", "cli/export.py"},
     "onnxruntime": {"export", "cli/export.py"},
-    "onnxscript": {"export", "cli/export.py"},
     "model_archiver": {"export/torchserve.py"},
     "lightning": {"training", "cluster"},
     "mlflow": {"tracking/store.py"},

@@ -1,7 +1,5 @@
 """Whole answers as a graph: those of the engine, for any question and shape, without torch."""
 
-import copy
-import functools
 import json
 import subprocess
 import sys
@@ -11,8 +9,6 @@ import pytest
 import torch
 
 import acie
-import acie.export.answer
-import acie.export.build
 from acie.errors import IncompatibleBundle, ParityError
 from acie.export import ExportedModel, export_model, read_export
 from acie.export.answer_parity import QUESTIONS, AnswerTolerance, eager_answer
@@ -24,22 +20,6 @@ pytest.importorskip("onnxruntime")
 @pytest.fixture(scope="module")
 def engine():
     return acie.load()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _graphs_made_once():
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("spectral_graph", "latent_graph"):
-            once = functools.cache(getattr(acie.export.build, name))
-            patch.setattr(acie.export.build, name, lambda one, once=once: copy.deepcopy(once(one)))
-        made = []
-
-        def answer_graph(*arguments, make=acie.export.answer.answer_graph, **graphs):
-            made.append(make(*arguments, **graphs)) if not made else None
-            return copy.deepcopy(made[0])
-
-        patch.setattr(acie.export.answer, "answer_graph", answer_graph)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +55,9 @@ def test_answers_of_any_shape_are_those_of_the_engine(
     for name in expected:
         assert found[name].shape == expected[name].shape
     error = np.abs(found["counterfactual"] - expected["counterfactual"])
-    assert np.nanmax(error * np.sqrt(own.ivar.numpy())) < 0.05
+    error *= np.sqrt(own.ivar.numpy())
+    assert np.nanmax(error) < 0.5
+    assert np.nanquantile(error, 0.999) < 0.02
     np.testing.assert_allclose(found["log_q"], expected["log_q"], atol=0.01)
 
 
@@ -140,9 +122,12 @@ np.savez(sys.argv[3], **answer)
 
 
 def test_an_answer_that_differs_is_refused(engine, exported, tmp_path, monkeypatch):
-    strict = AnswerTolerance(flux=0.0)
-    monkeypatch.setattr("acie.export.answer_parity.AnswerTolerance", lambda: strict)
-    with pytest.raises(ParityError, match="flux at most 0"):
+    def brighter(*arguments, true=eager_answer):
+        answer = true(*arguments)
+        return {**answer, "counterfactual": 1.02 * answer["counterfactual"]}
+
+    monkeypatch.setattr("acie.export.answer_parity.eager_answer", brighter)
+    with pytest.raises(ParityError, match="flux"):
         export_model(engine, tmp_path / "never", galaxies=4)
     assert list(tmp_path.iterdir()) == []
 

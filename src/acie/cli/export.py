@@ -35,7 +35,6 @@ def require_export() -> None:
     try:
         import onnx
         import onnxruntime
-        import onnxscript
     except ImportError as error:
         raise ConfigurationError(
             "onnx",
@@ -43,7 +42,7 @@ def require_export() -> None:
             found=f"no module {error.name}",
             remedy="pip install 'acie[export]'.",
         ) from None
-    del onnx, onnxruntime, onnxscript
+    del onnx, onnxruntime
 
 
 def run(files: Sequence[str], options: ExportOptions) -> None:

@@ -12,12 +12,12 @@ from acie.engine import CounterfactualEngine
 from acie.export.eight_bits import QUANTISED, calibrated, speedup, worth
 from acie.export.folder import export_folder, write_export
 from acie.export.graphs import compact
-from acie.export.onnx import OPSET
 from acie.export.parity import Tolerance, check, compare, eager_draws, finite, simulate
 from acie.export.quantise import with_layers
 from acie.export.runner import ExportedModel
 from acie.export.runtime import with_onnx
 from acie.export.stages import latent_graph, spectral_graph
+from acie.export.tape import OPSET
 from acie.folders import cache_folder
 from acie.manifest import find_bundle
 from acie.observation import Observation

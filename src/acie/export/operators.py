@@ -89,6 +89,12 @@ def _isnan(call: Any, made: Tensor, value: Tensor) -> str:
     return call.tape.IsNaN(call.of(value))
 
 
+@_translation("silu")
+def _silu(call: Any, made: Tensor, value: Tensor) -> str:
+    name = call.of(value)
+    return call.tape.Mul(name, call.tape.Sigmoid(name))
+
+
 @_translation("rsub")
 def _rsub(call: Any, made: Tensor, value: Tensor, other: Any) -> str:
     return call.tape.Sub(call.of(other, made.dtype), call.of(value, made.dtype))
@@ -270,6 +276,13 @@ def _transposed(call: Any, made: Tensor, value: Tensor) -> str:
     return call.tape.Transpose(call.of(value))
 
 
+@_translation("transpose")
+def _swapped(call: Any, made: Tensor, value: Tensor, first: int, second: int) -> str:
+    perm = list(range(value.ndim))
+    perm[first], perm[second] = perm[second], perm[first]
+    return call.tape.Transpose(call.of(value), perm=perm)
+
+
 @_translation("select")
 def _select(call: Any, made: Tensor, value: Tensor, dim: int, index: int) -> str:
     return call.tape.Gather(call.of(value), np.int64(index), axis=dim)
@@ -344,6 +357,20 @@ def _reduced(node: str) -> Callable[..., str]:
 
 
 OPERATORS["any"], OPERATORS["all"] = _reduced("ReduceMax"), _reduced("ReduceMin")
+
+
+@_translation("native_layer_norm")
+def _layer_norm(
+    call: Any, made: Sequence[Tensor], value: Tensor, shape: Sequence[int], weight: Tensor,
+    bias: Tensor, epsilon: float,
+) -> list[str]:  # fmt: skip
+    names = call.of(value), call.of(weight), call.of(bias)
+    return call.tape.LayerNormalization(*names, outputs=3, axis=-len(shape), epsilon=epsilon)
+
+
+@_translation("index_select")
+def _index_select(call: Any, made: Tensor, value: Tensor, dim: int, index: Tensor) -> str:
+    return call.tape.Gather(call.of(value), call.of(index), axis=dim)
 
 
 @_translation("gather")

@@ -9,13 +9,13 @@ condition would, cannot be part of a graph and is refused.
 
 __all__ = ["Recorder", "record"]
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from acie.errors import ConfigurationError
@@ -30,7 +30,7 @@ _CONSTANT = {
 
 
 def record(
-    module: Callable[..., Any],
+    module: nn.Module,
     inputs: Mapping[str, tuple[Tensor, Sequence[str]]],
     outputs: Sequence[str],
 ) -> onnx.ModelProto:
@@ -43,7 +43,7 @@ def record(
         outputs: Their names.
 
     Returns:
-        A model that names its dynamic axes and holds its weights.
+        A model that names its dynamic axes and holds its weights, called as in the module.
 
     Raises:
         ConfigurationError: The module does what a graph cannot.
@@ -51,7 +51,7 @@ def record(
     sizes: dict[str, int] = {}
     for example, axes in inputs.values():
         sizes |= {axis: n for axis, n in zip(axes, example.shape, strict=True) if axis}
-    recorder = Recorder(sizes)
+    recorder = Recorder(sizes, module)
     for name, (example, axes) in inputs.items():
         recorder.add_input(name, example, axes)
     with torch.no_grad(), recorder:
@@ -59,15 +59,15 @@ def record(
     found = (found,) if isinstance(found, Tensor) else found
     axes = {n: axis for axis, n in sizes.items()}
     return recorder.tape.model(
-        {name: (_kind(example), own_axes(example, axes)) for name, (example, _) in inputs.items()},
+        {name: (_kind(example), _axes(example, axes)) for name, (example, _) in inputs.items()},
         {
-            name: (recorder.name(part), _kind(part), own_axes(part, axes))
+            name: (recorder.name(part), _kind(part), _axes(part, axes))
             for name, part in zip(outputs, found, strict=True)
         },
     )
 
 
-def own_axes(value: Tensor, axes: Mapping[int, str]) -> list[str | int]:
+def _axes(value: Tensor, axes: Mapping[int, str]) -> list[str | int]:
     """Names or sizes of the axes of an example."""
     return [axes.get(n, n) for n in value.shape]
 
@@ -81,13 +81,16 @@ class Recorder(TorchDispatchMode):
 
     Arguments:
         sizes: Of the dynamic axes in the example.
+        module: Gives the names of its weights.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, int], module: nn.Module) -> None:
         super().__init__()
         self.tape = Tape()
         self._sizes = dict(sizes)
         self._scalars: dict[int, str] = {}
+        weights = (*module.named_parameters(), *module.named_buffers())
+        self._weights = {id(value): name for name, value in weights}
         # Arrays are kept, so that none takes the place of another in memory.
         self._names: dict[int, tuple[Tensor, str]] = {}
 
@@ -128,6 +131,8 @@ class Recorder(TorchDispatchMode):
         """What an array is called on the tape; one that depends on no input is a constant."""
         if id(value) in self._names:
             return self._names[id(value)][1]
+        if id(value) in self._weights:
+            return self.tape.weight(self._weights[id(value)], value.detach().numpy())
         rows = [place for place, n in enumerate(value.shape) if self.scalar(n) is not None]
         constant = value
         for place in rows:

@@ -4,17 +4,17 @@
 constants of the graph, which inner graphs see as well.
 """
 
-__all__ = ["Tape"]
+__all__ = ["OPSET", "Tape"]
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from acie.export.onnx import OPSET
-
+#: Version of the operators: what ONNX Runtime 1.17 and later run.
+OPSET = 20
 #: Name, type and names of axes (or their sizes) of an input or output.
 Described = Mapping[str, tuple[type, Sequence[str | int]]]
 #: What ONNX Runtime 1.17 and later read.
@@ -60,6 +60,11 @@ class Tape:
             name = f"c{len(constants)}"
             constants[key] = numpy_helper.from_array(np.array(array, order="C"), name)
         return constants[key].name
+
+    def weight(self, name: str, value: np.ndarray) -> str:
+        """A constant of a given name, which others may put other weights in place of."""
+        tensor = numpy_helper.from_array(np.array(value, order="C"), name)
+        return self._root._constants.setdefault((name,), tensor).name
 
     def part(self, value: str, start: Any, stop: Any, axis: int) -> str:
         """``value[start:stop]`` along an axis; the ends are numbers or names of scalars."""
@@ -136,12 +141,13 @@ class Tape:
         """
         for name, (own, *_) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [own], [name]))
+        nodes, wanted = _needed(self._nodes, outputs)
         graph = helper.make_graph(
-            self._nodes,
+            nodes,
             "acie",
             [_info(name, *described) for name, described in inputs.items()],
             [_info(name, *described) for name, (_, *described) in outputs.items()],
-            list(self._constants.values()),
+            [value for value in self._constants.values() if value.name in wanted],
         )
         opset = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, opset_imports=opset, producer_name="acie")
@@ -151,6 +157,26 @@ class Tape:
     def _name(self) -> str:
         self._root._count += 1
         return f"t{self._root._count}"
+
+
+def _needed(
+    nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]
+) -> tuple[list[onnx.NodeProto], set[str]]:
+    """Nodes that outputs depend on, and the names of all that these take."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(_taken(node))
+    return kept[::-1], wanted
+
+
+def _taken(node: onnx.NodeProto) -> set[str]:
+    found = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            found |= _taken(inner)
+    return found
 
 
 def _info(name: str, kind: type, axes: Sequence[str | int] | None) -> onnx.ValueInfoProto:
