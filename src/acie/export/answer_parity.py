@@ -96,17 +96,21 @@ def eager_answer(
         low, high = scm.mechanisms[binary].invert_interval(values[binary], values)
         exogenous[binary] = low + (high - low) * second
         other = scm.predict(exogenous, values, engine.act(list(text)), strict=False)
+        possible = torch.stack([~value.isnan() for value in other.values()]).all(0)
+        # The forward model is never asked for what is not a number, not by the engine either.
+        other = {name: torch.where(possible, other[name], values[name]) for name in names}
         change = _spectra(engine, observation, other) - _spectra(engine, observation, values)
-    states = (torch.stack([world[name] for name in names], -1) for world in (values, other))
-    factual, counterfactual = (state.numpy() for state in states)
-    counterfactual = np.where(np.isnan(counterfactual).any(-1, keepdims=True), np.nan,
-                              counterfactual)  # fmt: skip
-    return {
-        "counterfactual": (observation.flux.float() + change).numpy(),
+    factual, changed = (torch.stack([w[name] for name in names], -1) for w in (values, other))
+    parts = {
+        "counterfactual": observation.flux.float() + change,
         "factual_state": factual,
-        "counterfactual_state": counterfactual,
-        "log_q": log_q,
+        "counterfactual_state": changed,
     }
+    parts |= {
+        name: torch.where(possible[..., None], parts[name], torch.nan)
+        for name in ("counterfactual", "counterfactual_state")
+    }
+    return {**{name: part.numpy() for name, part in parts.items()}, "log_q": log_q}
 
 
 def _spectra(
