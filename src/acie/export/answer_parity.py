@@ -31,8 +31,7 @@ class AnswerTolerance:
 
     Arguments:
         flux: Change of a counterfactual pixel in errors of that pixel, for 999 of 1000 pixels.
-        line: Largest change of any pixel, as a share of the largest effect of the intervention in
-            its spectrum, both in errors of their pixels and one added to the latter. It is that of
+        line: Largest change of any pixel, as a share of the peak of its spectrum. It is that of
             lines that nothing broadens, see :mod:`acie.export.light`.
         state: Change of a variable in either world in standard deviations of its posterior, for
             999 of 1000 draws.
@@ -42,7 +41,7 @@ class AnswerTolerance:
     """
 
     flux: float = 0.02
-    line: float = 0.005
+    line: float = 0.003
     state: float = 0.01
     log_q: float = 0.01
     flips: float = 0.002
@@ -210,10 +209,10 @@ def _flux_errors(
     """Of every pixel that was observed, and of every spectrum; see :class:`AnswerTolerance`."""
     kept = same & ~np.isnan(own["counterfactual_state"]).any(-1)
     weight = np.sqrt(arrays["ivar"])
-    error = (np.abs(own["counterfactual"] - other["counterfactual"]) * weight)[kept]
-    effect = (np.abs(own["counterfactual"] - arrays["flux"]) * weight)[kept]
-    observed = np.broadcast_to(weight > 0, (*same.shape, weight.shape[-1]))[kept]
-    return error[observed], error.max(-1, initial=0.0) / (1.0 + effect.max(-1, initial=0.0))
+    error = np.abs(own["counterfactual"] - other["counterfactual"])[kept]
+    weight = np.broadcast_to(weight, (*same.shape, weight.shape[-1]))[kept]
+    peak = np.where(weight > 0, own["counterfactual"][kept], 0.0).max(-1, initial=1e-30)
+    return (error * weight)[weight > 0], error.max(-1, initial=0.0) / peak
 
 
 def _coverage_change(
