@@ -175,13 +175,15 @@ def export(
     format: Annotated[str, typer.Option(help="onnx or torchserve.")] = "onnx",
     quantize: Annotated[str | None, typer.Option(help="int8: weights of 8 bits.")] = None,
     network_only: Annotated[
-        bool, typer.Option("--network-only", help="Leave whole answers out.")
+        bool, typer.Option("--network-only", help="Leave out answer.onnx.")
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Write a model as ONNX files that run without torch, or as an archive for TorchServe.
 
-    ONNX files are checked against the model, and refused where they answer otherwise.
+    spectral.onnx and latent.onnx draw from the posterior; answer.onnx is a whole answer, from
+    observation, noise and intervention to counterfactual spectra. All are checked against the
+    model, and refused where they answer otherwise.
 
     Example: acie export --model galaxy-v1 --out exported spectra/*.fits
     """

@@ -52,7 +52,7 @@ def export_model(
         quantize: ``int8`` for weights of 8 bits, of the network alone.
         real: Real spectra to check with, besides simulated ones.
         galaxies: Simulated ones; 200 when left out, 1000 for 8 bits.
-        network_only: Leave whole answers out, which take longest.
+        network_only: Leave whole answers out, whose check takes longest.
         progress: Told what is being done.
 
     Returns:

@@ -32,6 +32,7 @@ class Tape:
         self._nodes: list[onnx.NodeProto] = []
         self._root: Tape = self if outer is None else outer._root
         self._constants: dict[tuple, onnx.TensorProto] = {}
+        self._known: dict[tuple, Any] = {}
         self._count = 0
 
     def __getattr__(self, kind: str) -> Callable[..., Any]:
@@ -40,9 +41,13 @@ class Tape:
 
         def add(*inputs: Any, outputs: int = 1, **attributes: Any) -> Any:
             names = [self.constant(value) for value in inputs]
-            made = [self._name() for _ in range(outputs)]
-            self._nodes.append(helper.make_node(kind, names, made, **attributes))
-            return made[0] if outputs == 1 else made
+            # The same of the same is computed once.
+            key = (kind, *names, outputs, *sorted((n, str(v)) for n, v in attributes.items()))
+            if key not in self._known:
+                made = [self._name() for _ in range(outputs)]
+                self._nodes.append(helper.make_node(kind, names, made, **attributes))
+                self._known[key] = made[0] if outputs == 1 else made
+            return self._known[key]
 
         return add
 
