@@ -16,6 +16,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from acie.errors import ConfigurationError
 from acie.export.tables import LogNormalTail
 from acie.export.tape import Tape
 
@@ -197,9 +198,11 @@ def _logaddexp(call: Any, made: Tensor, first: Tensor, second: Tensor) -> str:
 
 @_translation("softplus")
 def _softplus(call: Any, made: Tensor, value: Tensor) -> str:
+    """As torch has it, which leaves large numbers as they are."""
     tape, x = call.tape, call.of(value)
     tail = _log_of_one_and(tape, made, tape.Exp(tape.Neg(tape.Abs(x))))
-    return tape.Add(tape.Max(x, _number(made, 0.0)), tail)
+    total = tape.Add(tape.Max(x, _number(made, 0.0)), tail)
+    return tape.Where(tape.Greater(x, _number(made, 20.0)), x, total)
 
 
 @_translation("asinh")
@@ -339,9 +342,10 @@ def _pad(call: Any, made: Tensor, value: Tensor, pad: Sequence[int], fill: float
 
 @_translation("sum")
 def _sum(
-    call: Any, made: Tensor, value: Tensor, dim: Sequence[int], keepdim: bool = False, **_: Any
-) -> str:
-    axes = np.array(list(dim))
+    call: Any, made: Tensor, value: Tensor, dim: Sequence[int] | None = None,
+    keepdim: bool = False, **_: Any,
+) -> str:  # fmt: skip
+    axes = np.array(list(range(value.ndim) if dim is None else dim))
     return call.tape.ReduceSum(call.of(value, made.dtype), axes, keepdims=int(keepdim))
 
 
@@ -392,7 +396,11 @@ def _index(call: Any, made: Tensor, value: Tensor, indices: Sequence[Tensor | No
     places = [place for place, index in enumerate(indices) if index is not None]
     chosen = [index for index in indices if index is not None]
     if any(index.dtype == torch.bool for index in chosen) or len(chosen) < len(indices) > 1:
-        raise NotImplementedError(f"index of {[index.dtype for index in chosen]} at {places}")
+        raise ConfigurationError(
+            "module",
+            expected="indices by number along the first axes or along one",
+            found=f"{chosen[0].dtype} along {places}",
+        )
     if len(chosen) == 1:
         return call.tape.Gather(call.of(value), call.of(chosen[0]), axis=places[0])
     whole = torch.broadcast_tensors(*chosen)[0]

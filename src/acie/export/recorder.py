@@ -9,6 +9,7 @@ condition would, cannot be part of a graph and is refused.
 
 __all__ = ["Recorder", "record"]
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -149,18 +150,17 @@ class Recorder(TorchDispatchMode):
         return self.tape.shape(*(self.scalar(n) or n for n in value.shape))
 
     def scalar(self, size: int) -> str | None:
-        """The name of a dynamic size, or of the product of all of them times a number."""
-        if size in self._scalars:
-            return self._scalars[size]
-        whole = int(np.prod(list(self._sizes.values())))
-        if len(self._sizes) < 2 or size == 0 or size % whole:
-            return None
-        names = [self._scalars[own] for own in self._sizes.values()]
-        product = self.tape.constant(np.int64(size // whole))
-        for name in names:
-            product = self.tape.Mul(product, name)
-        self._scalars[size] = product
-        return product
+        """The name of a size that is dynamic, or of a product of such and a number."""
+        if size not in self._scalars and size:
+            names = [self._scalars[own] for own in self._sizes.values() if size % own == 0]
+            if not names:
+                return None
+            whole = math.prod(own for own in self._sizes.values() if size % own == 0)
+            product = self.tape.constant(np.int64(size // whole))
+            for name in names:
+                product = self.tape.Mul(product, name)
+            self._scalars[size] = product
+        return self._scalars.get(size)
 
 
 class _Call:
