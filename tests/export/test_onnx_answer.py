@@ -77,6 +77,13 @@ def test_no_action_returns_the_observation(model, observation):
     np.testing.assert_array_equal(found["counterfactual"], np.broadcast_to(flux, (8, 3, 6000)))
 
 
+def test_one_galaxy_needs_no_batch_axis(model, observation):
+    arrays = arrays_of(observation[:1])
+    expected = model.answer(**arrays, do=QUESTIONS[0].do, draws=3)
+    found = model.answer(**{n: part[0] for n, part in arrays.items()}, do=QUESTIONS[0].do, draws=3)
+    np.testing.assert_array_equal(found["counterfactual"], expected["counterfactual"])
+
+
 def test_galaxies_may_be_asked_different_things(model, observation):
     found = model.answer(
         **arrays_of(observation), do={"stellar_mass": ("scale", np.array([1.0, 2.0, 4.0]))},

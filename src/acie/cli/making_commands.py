@@ -181,9 +181,10 @@ def export(
 ) -> None:
     """Write a model as ONNX files that run without torch, or as an archive for TorchServe.
 
-    spectral.onnx and latent.onnx draw from the posterior; answer.onnx is a whole answer, from
-    observation, noise and intervention to counterfactual spectra. All are checked against the
-    model, and refused where they answer otherwise.
+    spectral.onnx and latent.onnx draw from the posterior. answer.onnx is a
+    whole answer: observation, noise and intervention to counterfactual
+    spectra. All are checked against the model, and refused where they
+    answer otherwise.
 
     Example: acie export --model galaxy-v1 --out exported spectra/*.fits
     """

@@ -113,7 +113,7 @@ class ExportedModel:
 
         Arguments:
             flux: 1e-17 erg/s/cm2/A at 3600, 3601, ..., 9599 angstrom, vacuum, 0 where masked,
-                ``(batch, 6000)``.
+                ``(batch, 6000)``, or ``(6000,)`` for one galaxy, as the next two.
             ivar: Inverse variance, 0 where masked, ``(batch, 6000)``.
             lsf: Gaussian width of the instrument, km/s, ``(batch, 6000)``.
             redshift: Shape ``(batch,)``.
@@ -134,7 +134,8 @@ class ExportedModel:
             ValueError: An unknown variable or action, or a redshift that the model does not cover.
         """
         names, facts = self.manifest["variables"], self.manifest["answer"]
-        redshift = np.asarray(redshift, np.float64)
+        flux, ivar, lsf = np.atleast_2d(flux, ivar, lsf)
+        redshift = np.atleast_1d(np.asarray(redshift, np.float64))
         low, high = facts["redshift"]
         if not bool(((redshift >= low) & (redshift <= high)).all()):
             raise ValueError(f"redshift: expected {low:g} to {high:g}, found {redshift}")
