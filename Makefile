@@ -7,13 +7,15 @@ PROCESSES ?= 2
 
 .PHONY: install servers dashboard page test check images wheel audit version demo train
 
+# uv takes a fifth of pip's time; where it does not find the packages, pip may: it has its own settings.
+PACKAGES = install -q -c $(CONSTRAINTS) -e '.[all,torchserve,test]' -e 'clients/python[grpc]'
+
 install: .venv/installed  ## make .venv and install
 
 .venv/installed: pyproject.toml $(CONSTRAINTS) clients/python/pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c $(CONSTRAINTS) torch
-	$(BIN)/pip install -q -c $(CONSTRAINTS) -e '.[all,torchserve,test]'
-	$(BIN)/pip install -q -c $(CONSTRAINTS) -e 'clients/python[grpc]'
+	$(BIN)/pip install -q -c $(CONSTRAINTS) torch uv
+	VIRTUAL_ENV=.venv $(BIN)/uv pip $(PACKAGES) || $(BIN)/pip $(PACKAGES)
 	touch $@
 
 # The servers and tools that the tests start. Where one is missing and this user may, Debian has it.

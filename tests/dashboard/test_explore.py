@@ -1,11 +1,20 @@
 """Explore in a real Chromium against the real service with the shipped model, by mouse alone."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.table import Table
 from dashboards import ARTIFACTS, ROOT
+
+import acie.io
+from acie.figures import counterfactual_band
 
 #: A real spectrum, where the checkout lies beside the shared data.
 SDSS = ROOT.parent / "shared" / "data" / "sdss" / "spec-0266-51602-0166.fits"
@@ -18,9 +27,26 @@ def sdss() -> Path | None:
 
 
 @pytest.fixture(scope="module")
-def seen(browse):
+def unknown(tmp_path_factory):
+    """The example in a file that does not tell its redshift."""
+    galaxy = acie.io.read(resources.files("acie") / "examples" / "example.fits", redshift=np.nan)
+    return acie.io.write_observation(galaxy, tmp_path_factory.mktemp("unknown") / "unknown.fits")
+
+
+@pytest.fixture(scope="module")
+def seen(browse, unknown):
     path = sdss()
-    return browse("explore", *([str(path)] if path else []))
+    return browse("explore", str(unknown), *([str(path)] if path else []))
+
+
+def shell(text: str, folder: Path) -> None:
+    """Runs commands of the page as somebody would who pastes them."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", text], cwd=folder, env={**os.environ, "PATH": path},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
 def test_nothing_is_said_in_the_console(seen):
@@ -33,7 +59,7 @@ def test_the_first_load_is_small(seen):
 
 
 def test_a_question_is_answered_by_mouse(seen):
-    assert "0.0828" in seen["facts"]
+    assert "sim-0" in seen["facts"]
     (text,) = seen["interventions"]
     name, factor = text.split("*=")
     assert name == "stellar_mass"
@@ -74,7 +100,46 @@ def test_the_same_question_as_code(seen):
     assert f"--do '{text}' --hold size" in seen["code"]["Command line"]
     assert text in seen["code"]["Python"]
     assert text in seen["code"]["curl"]
-    compile(seen["code"]["Python"], "python of the page", "exec")
+
+
+@pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
+def test_curl_and_python_of_the_page_run_and_agree(seen, tmp_path, capsys):
+    shell(seen["code"]["curl"], tmp_path)
+    answer = json.loads((tmp_path / "answer.json").read_text())
+    found = {}
+    exec(compile(seen["code"]["Python"], "python of the page", "exec"), found)
+    assert "[" in capsys.readouterr().out
+    result = found["result"]
+    low, middle, _ = counterfactual_band(result, 0)
+    assert list(result.actions) == answer["interventions"] == seen["interventions"]
+    assert result.quality[0].names == tuple(answer["quality"])
+    assert np.allclose(answer["counterfactual"], middle, rtol=1e-3, atol=1e-3)
+    assert np.allclose(answer["counterfactual_p16"], low, rtol=1e-3, atol=1e-3)
+
+
+def test_the_command_of_the_page_runs_with_the_redshift_that_was_typed(seen, tmp_path):
+    code = seen["redshift"]["code"]
+    shell(code["Command line"], tmp_path)
+    answer = json.loads((tmp_path / "results" / "example.json").read_text())
+    assert answer["redshift"] == pytest.approx(0.1)
+    assert "REDSHIFT_CONFLICT" in answer["quality"]
+    assert "redshift=0.1)" in code["Python"]
+    assert "redshift: 0.1," in code["curl"]
+
+
+def test_a_redshift_is_typed_estimated_and_refused_where_it_stands(seen):
+    found = seen["redshift"]
+    assert "found 0,1" in found["typo"]
+    assert "0.005 to 0.6" in found["outside"]
+    assert "z = 0.1000" in found["typed"]
+    assert found["link"] == "0.1"
+    assert (found["estimated"], found["estimated_link"]) == ("0.0828", "estimate")
+    assert found["again"] == [found["read"], None] == ["0.0828", None]
+
+
+def test_a_file_without_a_redshift_has_it_estimated(seen):
+    assert seen["unknown"]["redshift"] == "0.0828"
+    assert "estimated" in seen["unknown"]["facts"]
 
 
 def test_the_keyboard_is_enough(seen):
@@ -93,5 +158,5 @@ def test_every_size_fits(seen):
 
 @pytest.mark.skipif(sdss() is None, reason="no real spectrum beside the checkout")
 def test_a_real_spectrum_is_dropped_and_answered(seen):
-    assert "0.0216" in seen["real"]["facts"]
+    assert seen["real"]["redshift"] == "0.0216"
     assert "onfidence" in seen["real"]["verdict"]

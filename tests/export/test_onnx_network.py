@@ -1,7 +1,8 @@
-"""The network as ONNX files: the same draws, whole folders, a runner without torch, an engine."""
+"""The network as ONNX files: draws, folders, a runner without torch, an engine, 8 bits."""
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 
 import acie
+import acie.export.build
+import acie.export.eight_bits
 from acie.benchmark import BenchmarkConfig, run_benchmark
 from acie.cli import main
 from acie.errors import ChecksumMismatch, ConfigurationError, IncompatibleBundle, ParityError
@@ -57,7 +60,10 @@ def test_the_manifest_says_what_it_is_made_from_and_how_well(engine, exported):
     assert json.loads(json.dumps(manifest)) == read_export(folder)
     assert manifest["source"]["digest"] == engine.bundle.digest
     assert manifest["parity"]["network"]["tolerance"]["draw"] == Tolerance().draw
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".onnx", ".py"}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".onnx", ".py", ".md"}
+    card = (folder / "MODEL_CARD.md").read_text("utf-8")
+    assert engine.bundle.digest in card
+    assert f"posterior | {manifest['parity']['network']['draw']:.2g} | 0.002 |" in card
 
 
 def test_a_network_that_answers_otherwise_is_refused(engine, tmp_path, monkeypatch):
@@ -178,3 +184,48 @@ def test_the_benchmark_measures_exports(engine, exported, tmp_path):
     assert rows["network"]["unit"] == "galaxies"
     with pytest.raises(IncompatibleBundle, match="export"):
         run_benchmark(dataclasses.replace(config, exported=(str(tmp_path),)), folder=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def of_eight_bits(engine, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8") / "exported"
+    with pytest.MonkeyPatch.context() as patch:
+        # Of 24 truths each moves coverage by four points, and what else the machine does decides
+        # how fast one is: `acie export --quantize int8` asks for both, with 1000 galaxies.
+        tolerance = dataclasses.replace(acie.export.eight_bits.QUANTISED, coverage=math.inf)
+        patch.setattr(acie.export.build, "QUANTISED", tolerance)
+        patch.setattr(acie.export.build, "_CALIBRATION", 32)
+        patch.setattr(acie.export.eight_bits, "_FASTER", 0.0)
+        made = export_model(engine, folder, quantize="int8", galaxies=24, card="# One\ntext")
+    return folder, made
+
+
+def test_with_8_bits_the_network_is_three_and_a_half_times_smaller(of_eight_bits):
+    folder, manifest = of_eight_bits
+    assert manifest["quantized"]["smaller"] >= 3.5
+    assert sum(path.stat().st_size for path in folder.glob("*.onnx")) < 1.5e6
+
+
+def test_with_8_bits_medians_stay_where_they_are(engine, of_eight_bits):
+    sample = simulate(engine, 16, 99)
+    draws = ExportedModel(of_eight_bits[0]).draws
+    figures = compare(eager_draws(engine.bundle.estimator), draws, sample)
+    assert 0.0 < figures["median"] < 0.1
+
+
+def test_every_layer_is_accounted_for_in_the_manifest_and_the_card(engine, of_eight_bits):
+    folder, manifest = of_eight_bits
+    layers = manifest["quantized"]["layers"]
+    assert {row["bits"] for row in layers.values()} <= {8, 16}
+    few = sum(row["weights"] for row in layers.values() if row["bits"] == 8)
+    assert few > 0.9 * sum(row["weights"] for row in layers.values())
+    card = (folder / "MODEL_CARD.md").read_text("utf-8")
+    assert all(f"| `{name}` | {row['bits']} |" in card for name, row in layers.items())
+    assert card.endswith("## One\ntext\n")
+    json.dumps(manifest)
+
+
+@pytest.mark.parametrize(("smaller", "faster"), [(3.4, 2.5), (3.6, 1.9)])
+def test_bits_that_save_too_little_are_refused(smaller, faster):
+    with pytest.raises(ParityError, match="--quantize int8"):
+        acie.export.eight_bits.worth(smaller, faster, {})

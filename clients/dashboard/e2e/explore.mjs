@@ -1,13 +1,16 @@
-// Explore by mouse alone, against a running service: node e2e/explore.mjs URL FOLDER [SPECTRUM].
+// Explore by mouse alone, against a running service: node e2e/explore.mjs URL FOLDER [UNKNOWN [SPECTRUM]].
+// UNKNOWN is a spectrum whose redshift its file does not tell, SPECTRUM one of SDSS.
 // Prints one JSON object of what was seen and measured; screenshots go to FOLDER.
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { launch, open, overflow } from "./browser.mjs";
 
-const [url, folder, file] = process.argv.slice(2);
+const [url, folder, unknown, file] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
 const errors = [];
 const seen = { errors, overflow: {} };
+// Whoever reads why this ended early wants to know what the page said.
+process.on("exit", (code) => code && console.error(errors));
 const browser = await launch();
 const page = await open(browser, errors, { width: 1366, height: 900 });
 
@@ -29,15 +32,15 @@ async function drag(name, part, steps = 12) {
 }
 
 // First load, and how much code it is.
-let code = 0;
+let bytes = 0;
 page.on("response", async (response) => {
   if (!/\/assets\/.*\.js$/.test(response.url())) return;
-  code += Number((await response.allHeaders())["content-length"] ?? Infinity);
+  bytes += Number((await response.allHeaders())["content-length"] ?? Infinity);
 });
 await page.goto(`${url}/dashboard`);
 await page.getByTestId("effects").waitFor();
 await page.waitForLoadState("networkidle");
-seen.javascript_bytes = code;
+seen.javascript_bytes = bytes;
 seen.title = await page.title();
 seen.facts = await page.getByTestId("facts").innerText();
 await shot("first");
@@ -61,6 +64,7 @@ await page.evaluate(() => {
       const buffer = await body();
       const start = performance.now();
       const target = document.querySelector("[data-testid=effects]");
+      if (!target) return buffer;
       const watch = new MutationObserver(() => {
         watch.disconnect();
         requestAnimationFrame(() => setTimeout(() => window.shown.push(performance.now() - start)));
@@ -127,15 +131,20 @@ for (const [name, label] of [["fits", /^FITS/], ["json", /^JSON/], ["png", /^PNG
   await download.saveAs(path);
   seen.files[name] = { name: download.suggestedFilename(), bytes: statSync(path).size, head: readFileSync(path).subarray(0, 8).toString("latin1") };
 }
-await page.getByRole("button", { name: "As code" }).click();
-seen.code = {};
-for (const name of ["Command line", "Python", "curl"]) {
-  await page.getByRole("tab", { name }).click();
-  seen.code[name] = await page.getByRole("tabpanel").locator("pre:visible").innerText();
+/** The same question as code. */
+async function code(name) {
+  await page.getByRole("button", { name: "As code" }).click();
+  const found = {};
+  for (const kind of ["Command line", "Python", "curl"]) {
+    await page.getByRole("tab", { name: kind }).click();
+    found[kind] = await page.getByRole("tabpanel").locator("pre:visible").innerText();
+  }
+  await shot(name);
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  return found;
 }
-await shot("code");
-await page.keyboard.press("Escape");
-await page.getByRole("dialog").waitFor({ state: "hidden" });
+seen.code = await code("code");
 
 // Processor time of the page's own thread: what else the machine does is not in it.
 const devtools = await page.context().newCDPSession(page);
@@ -188,13 +197,47 @@ await page.keyboard.press("Home");
 await effect("dust_av").filter({ hasText: "changed" }).waitFor();
 seen.keyboard = new URL(await page.waitForFunction(() => location.search.includes("dust_av%3D0&") || location.search.endsWith("dust_av%3D0") ? location.href : false).then((h) => h.jsonValue())).searchParams.getAll("do");
 
-// A file that is no spectrum, then a real one where there is any.
+// The redshift: no number, outside the model, typed over, estimated, as it was read.
+const redshift = page.getByLabel("redshift", { exact: true });
+const said = page.locator("#acie-redshift-said");
+const verdict = page.getByTestId("verdict");
+async function give(text) {
+  await redshift.fill(text);
+  await redshift.press("Enter");
+}
+seen.redshift = { read: await redshift.inputValue() };
+await give("0,1");
+seen.redshift.typo = await said.innerText();
+await give("2");
+await said.filter({ hasText: "found 2" }).waitFor();
+seen.redshift.outside = await said.innerText();
+await shot("redshift");
+await give("0.1");
+await verdict.filter({ hasText: "redshift conflict" }).waitFor();
+seen.redshift.typed = await variable("redshift").textContent();
+seen.redshift.link = new URL(page.url()).searchParams.get("redshift");
+seen.redshift.code = await code("redshift-code");
+await page.getByRole("button", { name: "Estimate" }).click();
+await verdict.filter({ hasText: "from the spectrum" }).waitFor();
+seen.redshift.estimated = await redshift.inputValue();
+seen.redshift.estimated_link = new URL(page.url()).searchParams.get("redshift");
+await page.getByRole("button", { name: "As read" }).click();
+await verdict.filter({ hasNotText: "from the spectrum" }).waitFor();
+seen.redshift.again = [await redshift.inputValue(), new URL(page.url()).searchParams.get("redshift")];
+
+// A file that is no spectrum, one without a redshift, then a real one where there is any.
 const chooser = page.locator('input[type="file"]');
 await chooser.setInputFiles({ name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no spectrum\n") });
 seen.refused = await page.getByRole("alert").first().innerText();
 await shot("refused");
 // Chromium says every failed request in its console; these were asked for.
 seen.expected_errors = errors.splice(0).filter((one) => !/status of 422/.test(one));
+if (unknown) {
+  await chooser.setInputFiles(unknown);
+  await page.getByTestId("facts").filter({ hasText: "estimated" }).waitFor();
+  await verdict.filter({ hasText: "from the spectrum" }).waitFor();
+  seen.unknown = { redshift: await redshift.inputValue(), facts: await page.getByTestId("facts").innerText() };
+}
 if (file) {
   const content = readFileSync(file).toString("base64");
   const transfer = await page.evaluateHandle(([name, data]) => {
@@ -208,7 +251,7 @@ if (file) {
   await page.getByTestId("facts").filter({ hasText: /sdss/ }).waitFor();
   await effect("dust_av").filter({ hasText: "changed" }).waitFor();
   await settled();
-  seen.real = { facts: await page.getByTestId("facts").innerText(), verdict: await page.getByTestId("verdict").innerText() };
+  seen.real = { redshift: await redshift.inputValue(), facts: await page.getByTestId("facts").innerText(), verdict: await page.getByTestId("verdict").innerText() };
   await page.waitForTimeout(300);
   await shot("real", { fullPage: true });
 }

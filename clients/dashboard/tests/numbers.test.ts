@@ -19,15 +19,22 @@ describe("numbers in words", () => {
 describe("spectra", () => {
   it("smooths over good pixels only", () => {
     const mask = [false, false, true, false, false];
-    expect(smooth(Float32Array.of(1, 2, 99, 4, 5), mask, 3)).toEqual([1.5, 1.5, null, 4.5, 4.5]);
-    expect(smooth(Float32Array.of(1, 2, 99, 4, 5), mask, 1)).toEqual([1, 2, null, 4, 5]);
+    expect(smooth(Float32Array.of(1, 2, 99, 4, 5), mask, 3)).toEqual(Float32Array.of(1.5, 1.5, NaN, 4.5, 4.5));
+    expect(smooth(Float32Array.of(1, 2, 99, 4, 5), mask, 1)).toEqual(Float32Array.of(1, 2, NaN, 4, 5));
   });
   it("finds limits that one bad pixel does not decide", () => {
     const flat = Array.from({ length: 2000 }, (_, i) => (i === 7 ? 1e6 : i % 2));
     const [low, high] = limits([flat], 0, 1999);
     expect(low).toBeCloseTo(-0.07);
     expect(high).toBeCloseTo(1.07);
-    expect(limits([[null, null]], 0, 1)).toEqual([0, 1]);
+    expect(limits([[null, NaN]], 0, 1)).toEqual([0, 1]);
+  });
+  it("finds the limits that sorting finds", () => {
+    const values = Float32Array.from({ length: 4001 }, (_, i) => Math.sin(i * i) * 10 ** (i % 3));
+    const sorted = values.toSorted();
+    const [low, high] = [sorted[12] as number, sorted[3988] as number];
+    const pad = 0.07 * (high - low);
+    expect(limits([values.subarray(0, 4001)], 0, 4000)).toEqual([low - pad, high + pad]);
   });
 });
 

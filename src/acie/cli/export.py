@@ -55,7 +55,7 @@ def run(files: Sequence[str], options: ExportOptions) -> None:
         typer.echo(f"archive: {export_torchserve(options.model, options.out)}")
         return
     import acie
-    from acie.export import export_model
+    from acie.export import export_model, model_card
 
     engine = acie.load(options.model)
     manifest = export_model(
@@ -64,6 +64,7 @@ def run(files: Sequence[str], options: ExportOptions) -> None:
         quantize=options.quantize,
         real=_real(files, engine, options),
         network_only=options.network_only,
+        card=model_card(options.model),
         progress=lambda text: typer.echo(text, err=True),
     )
     if options.json_output:

@@ -3,7 +3,7 @@
 ``acie.export.runner`` is also copied beside every export, where it runs without ACIE and torch.
 """
 
-from acie.export.build import export_model, find_export, load_engine, ready_export
+from acie.export.build import export_model, find_export, load_engine, model_card, ready_export
 from acie.export.folder import read_export
 from acie.export.runner import ExportedModel
 from acie.export.runtime import with_onnx
@@ -15,6 +15,7 @@ __all__ = [
     "export_torchserve",
     "find_export",
     "load_engine",
+    "model_card",
     "read_export",
     "ready_export",
     "with_onnx",

@@ -1,6 +1,6 @@
 """From a model to a checked export, and from a name to an engine that uses one."""
 
-__all__ = ["export_model", "find_export", "load_engine", "ready_export"]
+__all__ = ["export_model", "find_export", "load_engine", "model_card", "ready_export"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +42,7 @@ def export_model(
     real: Observation | None = None,
     galaxies: int | None = None,
     network_only: bool = False,
+    card: str | None = None,
     progress: _Progress = lambda text: None,
 ) -> dict[str, Any]:
     """Write a model as ONNX, its network and whole answers, checked against the model itself.
@@ -53,6 +54,7 @@ def export_model(
         real: Real spectra to check with, besides simulated ones.
         galaxies: Simulated ones; 200 when left out, 1000 for 8 bits.
         network_only: Leave whole answers out, whose check takes longest.
+        card: The model's own card, which becomes a part of the export's; see :func:`model_card`.
         progress: Told what is being done.
 
     Returns:
@@ -99,7 +101,7 @@ def export_model(
             facts["quantized"] = worth(size / _size(models), speed, layers)
         elif not network_only:
             _add_answer(draft, engine, graphs, models, facts, min(galaxies, _ANSWERED), progress)
-        return write_export(draft, models, facts)
+        return write_export(draft, models, facts, card)
 
 
 def _add_answer(
@@ -157,9 +159,15 @@ def ready_export(name_or_path: str | Path, progress: _Progress = lambda text: No
     folder = find_export(find_bundle(name_or_path), bundle)
     if not (folder / "export.json").is_file():
         progress(f"no export of {bundle.name} yet: making one in {folder}")
-        engine = CounterfactualEngine(bundle)
-        export_model(engine, folder, network_only=True, progress=progress)
+        engine, card = CounterfactualEngine(bundle), model_card(name_or_path)
+        export_model(engine, folder, card=card, network_only=True, progress=progress)
     return folder
+
+
+def model_card(name_or_path: str | Path) -> str | None:
+    """The card of a model, Markdown, where its bundle has one."""
+    path = find_bundle(name_or_path) / "MODEL_CARD.md"
+    return path.read_text("utf-8") if path.is_file() else None
 
 
 def find_export(bundle_folder: Path, bundle: ModelBundle) -> Path:

@@ -7,7 +7,8 @@
     ├── spectral.onnx        features, noise -> draws, log_det
     ├── latent.onnx          x_s, redshift, noise -> x_l, log_q
     ├── answer.onnx          spectrum, noise, intervention -> counterfactual; may be missing
-    └── acie_onnx.py         runs them with NumPy and ONNX Runtime
+    ├── acie_onnx.py         runs them with NumPy and ONNX Runtime
+    └── MODEL_CARD.md        parity, layers, and the card of the model
 """
 
 __all__ = ["FORMAT", "export_folder", "read_export", "write_export"]
@@ -24,6 +25,7 @@ from typing import Any
 import onnx
 
 from acie.errors import ConfigurationError, IncompatibleBundle
+from acie.export.card import export_card
 from acie.manifest import sha256, verify_files
 
 #: Raised when the layout of the folder changes. Format 1 had no whole answers.
@@ -65,14 +67,18 @@ def export_folder(folder: str | Path) -> Iterator[Path]:
 
 
 def write_export(
-    folder: Path, models: Mapping[str, onnx.ModelProto], facts: Mapping[str, Any]
+    folder: Path,
+    models: Mapping[str, onnx.ModelProto],
+    facts: Mapping[str, Any],
+    card: str | None = None,
 ) -> dict[str, Any]:
-    """Write graphs, the runner and, last, the manifest.
+    """Write graphs, the runner, a model card once parity is known and, last, the manifest.
 
     Arguments:
         folder: Where to.
         models: Graphs by name.
         facts: What else the manifest says.
+        card: The model's own card.
 
     Returns:
         The manifest.
@@ -91,6 +97,10 @@ def write_export(
     runner = folder / _RUNNER
     shutil.copyfile(Path(__file__).with_name("runner.py"), runner)
     files[_RUNNER] = {"sha256": sha256(runner), "bytes": runner.stat().st_size}
+    if "parity" in facts:
+        path = folder / "MODEL_CARD.md"
+        path.write_text(export_card(facts, card), "utf-8")
+        files[path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
     manifest = {"format": FORMAT, **facts, "files": files}
     (folder / _NAME).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
     return manifest

@@ -1,5 +1,5 @@
 import { decode, encode } from "@msgpack/msgpack";
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { toTensor, withArrays } from "../lib/tensors";
 import { type Schemas, api, ask } from "./client";
 
@@ -29,8 +29,12 @@ export type Answer = Omit<
   draws: { latents: Draws; counterfactual_latents: Draws } | null;
 };
 
+/** A redshift in place of that of the file, which null leaves as it was read. */
+export type GivenRedshift = number | "estimate" | null;
+
 /** A question as the service is asked. */
 export interface Asked {
+  redshift: GivenRedshift;
   intervention: string[];
   hold: string[];
   samples: number;
@@ -42,7 +46,7 @@ async function unpacked<T>(response: Response): Promise<T> {
 }
 
 /** Where a spectrum comes from: an example, or a file that somebody dropped. */
-export type Source = { kind: "example"; name: string } | { kind: "file"; file: File; row: number; redshift: number | null };
+export type Source = { kind: "example"; name: string } | { kind: "file"; file: File; row: number };
 
 async function spectrum(source: Source, signal: AbortSignal): Promise<Spectrum> {
   if (source.kind === "example") {
@@ -50,7 +54,6 @@ async function spectrum(source: Source, signal: AbortSignal): Promise<Spectrum> 
     return unpacked(await ask(path, { headers: { Accept: MSGPACK }, signal }));
   }
   const query = new URLSearchParams({ name: source.file.name.slice(-200), row: String(source.row) });
-  if (source.redshift !== null) query.set("redshift", String(source.redshift));
   const headers = { Accept: MSGPACK, "Content-Type": "application/octet-stream" };
   return unpacked(
     await ask(`/api/v2/inference/observation?${query}`, { method: "POST", headers, body: source.file, signal }),
@@ -58,15 +61,18 @@ async function spectrum(source: Source, signal: AbortSignal): Promise<Spectrum> 
 }
 
 /** The body of a question in msgpack: a third of its JSON, and ten times as quick to write. */
-function packed(of: Spectrum, asked: Asked): Uint8Array<ArrayBuffer> {
+function packed(of: Spectrum, { redshift, ...asked }: Asked): Uint8Array<ArrayBuffer> {
+  // What the service is not told it estimates.
+  const known = redshift === "estimate" ? null : (redshift ?? of.redshift);
   const observation = {
     flux: toTensor(of.flux),
     ivar: toTensor(of.ivar),
     lsf: toTensor(of.lsf),
     name: of.name.slice(0, 200),
-    ...(of.redshift === null ? {} : { redshift: of.redshift }),
+    ...(known === null ? {} : { redshift: known }),
   };
-  return encode({ observation, ...asked, draws: true });
+  // A redshift that was typed may be mistyped, and the spectrum knows.
+  return encode({ observation, ...asked, draws: true, check_redshift: typeof redshift === "number" });
 }
 
 async function answer(of: Spectrum, asked: Asked, signal: AbortSignal): Promise<Answer> {
@@ -100,7 +106,7 @@ export function useExamples() {
 
 export function useSpectrum(source: Source | null) {
   const key = source?.kind === "file"
-    ? ["file", source.file.name, source.file.size, source.file.lastModified, source.row, source.redshift]
+    ? ["file", source.file.name, source.file.size, source.file.lastModified, source.row]
     : ["example", source?.name];
   return useQuery({
     queryKey: ["spectrum", ...key],
@@ -123,11 +129,13 @@ function numberOf(spectrum: Spectrum): number {
 
 /** The answer to a question; an earlier one is cancelled, and shown until the new one is there. */
 export function useAnswer(of: Spectrum | undefined, asked: Asked) {
+  const galaxy = of === undefined ? 0 : numberOf(of);
   return useQuery({
-    queryKey: ["answer", of === undefined ? 0 : numberOf(of), asked],
+    queryKey: ["answer", galaxy, asked],
     queryFn: ({ signal }) => answer(of as Spectrum, asked, signal),
     enabled: of !== undefined,
-    placeholderData: keepPreviousData,
+    // Not that of another galaxy.
+    placeholderData: (earlier: Answer | undefined, query) => (query?.queryKey[1] === galaxy ? earlier : undefined),
     staleTime: Infinity,
     gcTime: 60_000,
   });

@@ -35,10 +35,18 @@ function bandwidth(values: number[]): number {
 
 function density(values: number[], width: number, low: number, high: number): number[] {
   const step = (high - low) / (POINTS - 1);
-  return Array.from({ length: POINTS }, (_, i) => {
-    const at = low + i * step;
-    return values.reduce((sum, v) => sum + Math.exp(-0.5 * ((at - v) / width) ** 2), 0) / (width * values.length);
-  });
+  const density = Array.from({ length: POINTS }, () => 0);
+  const scale = 1 / (width * values.length);
+  for (const value of values) {
+    // Further than four widths away nothing is seen of a draw.
+    const first = Math.max(Math.ceil((value - 4 * width - low) / step), 0);
+    const last = Math.min(Math.floor((value + 4 * width - low) / step), POINTS - 1);
+    for (let i = first; i <= last; i++) {
+      const away = (low + i * step - value) / width;
+      density[i] = (density[i] as number) + scale * Math.exp(-0.5 * away * away);
+    }
+  }
+  return density;
 }
 
 /** Densities of both worlds on one axis, the higher peak scaled to 1. */

@@ -23,7 +23,7 @@ export function Component() {
   const metrics = useMetrics(live);
   const history = useHistory(Number(window_s), live);
   const error = metrics.error ?? history.error;
-  const seen = metrics.dataUpdatedAt ? `as of ${clock(metrics.dataUpdatedAt / 1000)}` : "loading";
+  const seen = metrics.dataUpdatedAt ? `as of ${clock(metrics.dataUpdatedAt / 1000)}` : error ? "not reached" : "loading";
   return (
     <Stack gap="md">
       <Group justify="space-between" align="flex-end">
@@ -47,7 +47,7 @@ export function Component() {
       )}
       {metrics.data ? <Tiles metrics={metrics.data} /> : !error && <Skeleton h={90} aria-label="Numbers are loading" />}
       <SimpleGrid cols={{ base: 1, md: 2, xl: 3 }} spacing="md">
-        <TimeCharts history={history.data} />
+        {(history.data || !error) && <TimeCharts history={history.data} />}
         {metrics.data && (
           <>
             <Panel title="Confidence of the last hour" about="Answers by their importance-sampling efficiency."><ConfidenceHistogram metrics={metrics.data} /></Panel>

@@ -2,7 +2,7 @@ import { Select, SimpleGrid, Table } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { Bar, BarChart, CartesianGrid, ReferenceLine, Scatter, ScatterChart, Tooltip, XAxis, YAxis } from "recharts";
 import { Chart } from "../../components/Chart";
-import { AXIS, COLOURS, MARGIN, TOOLTIP } from "../../components/chartStyle";
+import { AXIS, COLOURS, MARGIN, TOOLTIP, wide } from "../../components/chartStyle";
 import { Empty } from "../../components/Empty";
 import { Panel } from "../../components/Panel";
 import { number, unit, words } from "../../lib/format";
@@ -65,9 +65,9 @@ function Distribution({ rows, of }: { rows: Answered[]; of: Quantity }) {
         <CartesianGrid stroke={COLOURS.grid} vertical={false} strokeDasharray="3 3" />
         <XAxis
           dataKey="middle" type="number" domain={["auto", "auto"]} tickFormatter={signed} {...AXIS}
-          label={{ value: `change of ${label(of)}${inUnit ? ` (${inUnit})` : ""}`, position: "insideBottom", offset: -12, fontSize: 12, fill: COLOURS.text }}
+          label={{ value: `change of ${label(of)}${inUnit ? ` (${inUnit})` : ""}`, position: "insideBottom", offset: -12, fontSize: "0.75rem", fill: COLOURS.text }}
         />
-        <YAxis {...AXIS} width={36} allowDecimals={false} />
+        <YAxis {...AXIS} width={wide(36)} allowDecimals={false} />
         <Tooltip {...TOOLTIP} cursor={false} labelFormatter={(v) => `around ${signed(Number(v))} ${inUnit}`} />
         <ReferenceLine x={0} stroke={COLOURS.text} ifOverflow="hidden" />
         <Bar dataKey="count" name="galaxies" fill={COLOURS.blue} isAnimationActive={false} />
@@ -81,7 +81,7 @@ function Against({ rows, x, y }: { rows: Answered[]; x: Quantity; y: Quantity })
   const found = useMemo(() => points(rows, x, y), [rows, x, y]);
   if (found.length === 0) return <Empty title="No galaxy has both" />;
   const [inX, inY] = [unit(x.unit), unit(effectUnit(y))];
-  const axis = { fontSize: 12, fill: COLOURS.text };
+  const axis = { fontSize: "0.75rem", fill: COLOURS.text };
   return (
     <Chart label={`${found.length} galaxies.`} height={250}>
       <ScatterChart margin={{ ...MARGIN, bottom: 18, left: 8 }}>

@@ -1,4 +1,5 @@
 import { ActionIcon, Box, Group, NumberInput, Paper, SegmentedControl, Slider, Stack, Text, Tooltip } from "@mantine/core";
+import { memo } from "react";
 import type { Answer, Graph, Variable } from "../../api/queries";
 import { number, quantity, unit, words } from "../../lib/format";
 import { type Action, type Verb, rounded } from "../../lib/question";
@@ -12,8 +13,8 @@ interface Props {
 }
 
 /** One slider for every variable that is acted on. */
-export function ActionSliders({ graph, state, answer }: Props) {
-  const chosen = graph.variables.filter(({ name }) => name in state.question.actions);
+export function ActionSliders({ graph, state: { question, setAction, removeAction }, answer }: Props) {
+  const chosen = graph.variables.filter(({ name }) => name in question.actions);
   if (chosen.length === 0) {
     return (
       <Text size="sm" c="dimmed">
@@ -24,12 +25,12 @@ export function ActionSliders({ graph, state, answer }: Props) {
   return (
     <Stack gap="xs">
       {chosen.map((variable) => {
-        const action = state.question.actions[variable.name];
+        const action = question.actions[variable.name];
         if (!action) return null;
         return (
           <ActionSlider
             key={variable.name} variable={variable} action={action} median={answer?.latents[variable.name]?.median ?? null}
-            onChange={(next) => state.setAction(variable.name, next)} onRemove={() => state.removeAction(variable.name)}
+            onChange={setAction} onRemove={removeAction}
           />
         );
       })}
@@ -41,14 +42,15 @@ interface OneProps {
   variable: Variable;
   action: Action;
   median: number | null;
-  onChange: (action: Action) => void;
-  onRemove: () => void;
+  onChange: (name: string, action: Action) => void;
+  onRemove: (name: string) => void;
 }
 
 const LABELS: Record<Verb, string> = { scale: "× factor", set: "= value", shift: "± shift" };
 
-function ActionSlider({ variable, action, median, onChange, onRemove }: OneProps) {
+const ActionSlider = memo(function ActionSlider({ variable, action, median, onChange: give, onRemove }: OneProps) {
   const { name, description, kind } = variable;
+  const onChange = (next: Action) => give(name, next);
   const choice = verbs(variable);
   // Links may scale what the page would shift.
   const offered = choice.includes(action.verb) ? choice : [action.verb, ...choice];
@@ -60,7 +62,7 @@ function ActionSlider({ variable, action, median, onChange, onRemove }: OneProps
           <Text size="xs" c="dimmed" lineClamp={2}>{description}; is {median === null ? "…" : quantity(median, variable.unit)}; {range(variable)}</Text>
         </Box>
         <Tooltip label="Leave it as it is">
-          <ActionIcon variant="subtle" color="gray" aria-label={`Remove ${words(name)}`} onClick={onRemove}>
+          <ActionIcon variant="subtle" color="gray" aria-label={`Remove ${words(name)}`} onClick={() => onRemove(name)}>
             <span aria-hidden>✕</span>
           </ActionIcon>
         </Tooltip>
@@ -96,9 +98,9 @@ function ActionSlider({ variable, action, median, onChange, onRemove }: OneProps
       )}
     </Paper>
   );
-}
+});
 
-function Track({ variable, action, median, onChange }: Pick<OneProps, "variable" | "action" | "median" | "onChange">) {
+function Track({ variable, action, median, onChange }: Pick<OneProps, "variable" | "action" | "median"> & { onChange: (action: Action) => void }) {
   if (median === null) return <Slider disabled mt="sm" mb="lg" thumbLabel={words(variable.name)} />;
   const { low, high, step, marks, amount, place } = track(variable, action.verb, median);
   const shown = (at: number) => {

@@ -1,5 +1,5 @@
 import { ActionIcon, ScrollArea, Table, Text, Tooltip } from "@mantine/core";
-import { useMemo } from "react";
+import { memo, useMemo } from "react";
 import type { Answer, Graph, Variable } from "../../api/queries";
 import { number, quantity, shared, words } from "../../lib/format";
 import { type Marginals, marginals, onScale, pairedChange } from "../../lib/marginals";
@@ -32,14 +32,14 @@ interface Row {
 }
 
 /** The state before and after, what moved most first. */
-export function Effects({ graph, question, answer, onHold }: Props) {
+export const Effects = memo(function Effects({ graph, question, answer, onHold }: Props) {
   const rows = useMemo(() => makeRows(graph, question, answer), [graph, question, answer]);
   const asked = answer.interventions.length > 0;
   return (
     <ScrollArea type="auto" offsetScrollbars="x">
       <Table verticalSpacing={4} horizontalSpacing={6} className={classes.effects ?? ""} data-testid="effects">
         <Table.Caption className={classes.caption ?? ""}>
-          {asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}
+          <span>{asked ? "Median and 68 % interval of every variable, before and after; the change is that of the same draw." : "The state of the galaxy: median and 68 % interval of every variable."}</span>
         </Table.Caption>
         <Table.Thead>
           <Table.Tr>
@@ -56,34 +56,39 @@ export function Effects({ graph, question, answer, onHold }: Props) {
       </Table>
     </ScrollArea>
   );
-}
+});
 
+/** Plain cells: there are many, and they change with every answer. */
 function EffectRow({ row, asked, onHold }: { row: Row; asked: boolean; onHold: (name: string) => void }) {
   const { variable, role, before, after, change, curves } = row;
+  return (
+    <tr data-role={role} data-effect={variable.name}>
+      <th scope="row"><Name variable={variable} role={role} asked={asked} onHold={onHold} /></th>
+      {asked && <td><Interval {...change} /></td>}
+      <td><Curves curves={curves} asked={asked} name={variable.name} /></td>
+      <td><Interval {...before} /></td>
+      {asked && <td>{after && <Interval {...after} />}</td>}
+    </tr>
+  );
+}
+
+const Name = memo(function Name({ variable, role, asked, onHold }: Pick<Row, "variable" | "role"> & { asked: boolean; onHold: (name: string) => void }) {
   const holdable = (role === "moved" || role === "held") && variable.intervenable;
   const label = role === "held" ? `Let ${words(variable.name)} follow its causes` : `Hold ${words(variable.name)} as it is`;
   return (
-    <Table.Tr data-role={role} data-effect={variable.name}>
-      <Table.Th scope="row">
-        <span className={classes.cell}>
-          <Tooltip label={variable.description} withArrow><span>{words(variable.name)}</span></Tooltip>
-          {role === "acted" && <Text span size="xs" c="ember">changed</Text>}
-          {asked && holdable && <Hold held={role === "held"} label={label} onClick={() => onHold(variable.name)} />}
-        </span>
-      </Table.Th>
-      {asked && <Table.Td><Interval {...change} /></Table.Td>}
-      <Table.Td><Curves curves={curves} asked={asked} name={variable.name} /></Table.Td>
-      <Table.Td><Interval {...before} /></Table.Td>
-      {asked && <Table.Td>{after && <Interval {...after} />}</Table.Td>}
-    </Table.Tr>
+    <span className={classes.cell}>
+      <Tooltip label={variable.description} withArrow><span>{words(variable.name)}</span></Tooltip>
+      {role === "acted" && <Text span size="xs" c="ember">changed</Text>}
+      {asked && holdable && <Hold held={role === "held"} label={label} onClick={() => onHold(variable.name)} />}
+    </span>
   );
-}
+});
 
 function Hold({ held, label, onClick }: { held: boolean; label: string; onClick: () => void }) {
   return (
     <Tooltip label={label}>
       <ActionIcon size={22} variant={held ? "filled" : "default"} aria-label={label} aria-pressed={held} onClick={onClick}>
-        <svg width="12" height="12" viewBox="-5 -7 10 12" aria-hidden>
+        <svg className={classes.pin} viewBox="-5 -7 10 12" aria-hidden>
           <path d={held ? "M-3 -1 v-2 a3 3 0 0 1 6 0 v2 M-4 -1 h8 v5 h-8 z" : "M-3 -1 v-2 a3 3 0 0 1 5.6 -1.4 M-4 -1 h8 v5 h-8 z"} fill="none" stroke="currentColor" strokeWidth="1.2" />
         </svg>
       </ActionIcon>
@@ -98,11 +103,13 @@ function Interval({ middle, rest }: Said) {
 function Curves({ curves, asked, name }: { curves: Marginals | null; asked: boolean; name: string }) {
   if (!curves) return null;
   const [width, height] = [92, 24];
+  // Tenths of a pixel; written by hand, as there are thousands of them in every answer.
+  const tenth = (v: number) => Math.round(10 * v) / 10;
   const path = (density: number[]) =>
-    density.map((d, i) => `${i === 0 ? "M" : "L"}${((i / (density.length - 1)) * width).toFixed(1)} ${(height - 1 - d * (height - 3)).toFixed(1)}`).join("");
+    density.map((d, i) => `${i === 0 ? "M" : "L"}${tenth((i / (density.length - 1)) * width)} ${tenth(height - 1 - d * (height - 3))}`).join("");
   const at = curves.point === null ? null : ((curves.point - curves.low) / (curves.high - curves.low)) * width;
   return (
-    <svg width={width} height={height} role="img" aria-label={`Posterior of ${words(name)}${asked ? ", before and after" : ""}`} className={classes.curves}>
+    <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={`Posterior of ${words(name)}${asked ? ", before and after" : ""}`} className={classes.curves}>
       <path d={`${path(curves.before)}L${width} ${height}L0 ${height}z`} data-world="before" />
       {asked && curves.after.length > 0 && <path d={`${path(curves.after)}L${width} ${height}L0 ${height}z`} data-world="after" />}
       {asked && at !== null && <line x1={at} x2={at} y1={2} y2={height} data-world="after" />}

@@ -1,24 +1,27 @@
 import { Box, Button, Group, Paper, Skeleton, Stack, Text, Title, VisuallyHidden } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type uPlot from "uplot";
-import { isCancelled } from "../../api/problem";
-import { type Asked, type Source, useAnswer, useGraph, useSpectrum } from "../../api/queries";
+import { ProblemError, isCancelled } from "../../api/problem";
+import { type Asked, type Source, type Spectrum, useAnswer, useGraph, useSpectrum } from "../../api/queries";
 import { ErrorBoundary } from "../../components/ErrorBoundary";
 import { ProblemAlert } from "../../components/ProblemAlert";
 import { changeAddress, readAddress } from "../../lib/address";
 import { actionTexts } from "../../lib/question";
 import { firstAction } from "../../lib/sliders";
 import { ActionSliders } from "./ActionSliders";
-import { AnswerMenu } from "./AnswerMenu";
+import { AnswerMenu, type Current } from "./AnswerMenu";
 import { Effects } from "./Effects";
 import { GraphView } from "./GraphView";
+import { RedshiftField } from "./RedshiftField";
 import { SourceBar } from "./SourceBar";
 import { SpectrumFigure } from "./SpectrumFigure";
 import { Verdict } from "./Verdict";
 import classes from "./Explore.module.css";
 import type { Frame } from "./spectrumData";
+import { useLatest } from "./useLatest";
 import { useQuestion } from "./useQuestion";
+import { useSource } from "./useSource";
 
 const SAMPLES = 64;
 /** The same draws for every place of a slider: what moves is then the question and not the dice. */
@@ -32,65 +35,53 @@ declare global {
 
 /** One galaxy, one question, its answer. */
 export function ExplorePage() {
-  const [params] = useState(readAddress);
-  const [source, setSource] = useState<Source | null>(() => {
-    // A link to a file cannot bring the file.
-    return params.get("file") ? null : { kind: "example", name: params.get("example") ?? "example" };
-  });
-  const awaited = source === null ? params.get("file") : null;
+  const { source, awaited, redshift: given, choose, giveRedshift } = useSource();
   const state = useQuestion();
   const graph = useGraph();
   const spectrum = useSpectrum(source);
   const asked = useMemo<Asked>(
-    () => ({ intervention: actionTexts(state.question), hold: [...state.question.hold], samples: SAMPLES, seed: SEED }),
-    [state.question],
+    () => ({ redshift: given, intervention: actionTexts(state.question), hold: [...state.question.hold], samples: SAMPLES, seed: SEED }),
+    [given, state.question],
   );
   const [settled] = useDebouncedValue(asked, 60);
   const answer = useAnswer(spectrum.data, settled);
-  const [frame, setFrame] = useState<Frame>(params.get("frame") === "rest" ? "rest" : "observed");
+  const { frame, changeFrame } = useFrame();
   const [smoothing, setSmoothing] = useState(5);
   const figures = useRef<(uPlot | null)[]>([]);
+  const plots = useCallback(() => figures.current, []);
 
   useEffect(() => {
     // What measures the figures needs a way to them.
-    window.aciePlots = () => figures.current;
+    window.aciePlots = plots;
     return () => void delete window.aciePlots;
-  }, []);
-
-  const choose = (next: Source) => {
-    setSource(next);
-    changeAddress((params) => {
-      params.delete("example");
-      params.delete("file");
-      params.set(next.kind, next.kind === "file" ? next.file.name : next.name);
-      return params;
-    });
-  };
-  const changeFrame = (next: Frame) => {
-    setFrame(next);
-    changeAddress((params) => {
-      if (next === "rest") params.set("frame", next);
-      else params.delete("frame");
-      return params;
-    });
-  };
+  }, [plots]);
 
   const shown = answer.data ?? null;
-  const redshift = shown?.redshift ?? spectrum.data?.redshift ?? null;
+  const read = spectrum.data?.redshift ?? null;
+  const redshift = shown?.redshift ?? (typeof given === "number" ? given : read);
   const changed = shown !== null && shown.interventions.length > 0 ? shown : null;
   const failed = answer.error && !isCancelled(answer.error) ? answer.error : null;
-  const pick = (name: string) => {
+  const misplaced = redshiftProblem(failed);
+  const pick = useLatest((name: string) => {
     const variable = graph.data?.variables.find((one) => one.name === name);
     if (!variable) return;
     if (name in state.question.actions) return state.removeAction(name);
     const median = shown?.latents[name]?.median;
     if (median !== undefined) state.setAction(name, firstAction(variable, median));
-  };
+  });
+  const current = useLatest((): Current => ({
+    spectrum: spectrum.data as Spectrum, answer: shown, asked: settled, question: state.question, source: source as Source,
+  }));
+  const used = shown?.redshift ?? null;
+  const field = useMemo(
+    () => <RedshiftField read={read} given={given} used={used} problem={misplaced} onGive={giveRedshift} />,
+    [read, given, used, misplaced, giveRedshift],
+  );
 
   return (
     <Stack gap="sm" className={classes.page ?? ""}>
       <VisuallyHidden><Title order={2}>Explore a galaxy</Title></VisuallyHidden>
-      <SourceBar source={source} spectrum={spectrum.data} redshift={redshift} busy={spectrum.isFetching} onChoose={choose} />
+      <SourceBar source={source} spectrum={spectrum.data} redshift={field} busy={spectrum.isFetching} onChoose={choose} />
       {awaited && (
         <Paper withBorder p="md"><Text size="sm">This link asks about <b>{awaited}</b>. Links carry no files: open it here, and the question will be answered.</Text></Paper>
       )}
@@ -107,18 +98,18 @@ export function ExplorePage() {
               </ErrorBoundary>
             ) : spectrum.isFetching ? <Skeleton h={400} aria-label="Reading the spectrum" /> : <Empty />}
           </Paper>
-          {failed && <ProblemAlert error={failed} retry={() => void answer.refetch()} />}
+          {failed && misplaced === null && <ProblemAlert error={failed} retry={() => void answer.refetch()} />}
         </Stack>
         <div className={classes.moved} data-stale={answer.isPlaceholderData || undefined}>
           {spectrum.data && (
             <Paper withBorder p="sm">
               <Group justify="space-between" mb={4}>
                 <Title order={3} size="h5">{changed ? "What moved" : "The galaxy"}</Title>
-                {source && (
-                  <AnswerMenu spectrum={spectrum.data} answer={shown} asked={settled} question={state.question} source={source} plots={() => figures.current} />
-                )}
+                {source && <AnswerMenu answered={shown !== null} current={current} plots={plots} />}
               </Group>
-              {shown && graph.data ? <Effects graph={graph.data} question={state.question} answer={shown} onHold={state.toggleHold} /> : !failed && <Skeleton h={300} aria-label="Computing the answer" />}
+              {shown && graph.data ? <Effects graph={graph.data} question={state.question} answer={shown} onHold={state.toggleHold} />
+                : failed ? <Text size="sm" c="dimmed">{misplaced ? "No answer at this redshift." : "No answer."}</Text>
+                : <Skeleton h={300} aria-label="Computing the answer" />}
             </Paper>
           )}
         </div>
@@ -136,7 +127,7 @@ export function ExplorePage() {
               </ErrorBoundary>
             ) : !graph.error && <Skeleton h={400} aria-label="Loading the causal graph" />}
           </Paper>
-          {shown && spectrum.data && <Verdict answer={shown} spectrum={spectrum.data} />}
+          {shown && spectrum.data && <Verdict answer={shown} spectrum={spectrum.data} redshift={given} />}
         </Stack>
       </div>
       <VisuallyHidden aria-live="polite">
@@ -144,6 +135,27 @@ export function ExplorePage() {
       </VisuallyHidden>
     </Stack>
   );
+}
+
+/** Observed or rest wavelengths, also in the address. */
+function useFrame() {
+  const [frame, setFrame] = useState<Frame>(() => (readAddress().get("frame") === "rest" ? "rest" : "observed"));
+  const changeFrame = useCallback((next: Frame) => {
+    setFrame(next);
+    changeAddress((params) => {
+      if (next === "rest") params.set("frame", next);
+      else params.delete("frame");
+      return params;
+    });
+  }, []);
+  return { frame, changeFrame };
+}
+
+/** What a problem has against the redshift: it is said at its field. */
+function redshiftProblem(error: unknown): string | null {
+  if (!(error instanceof ProblemError) || !/(^|\.)redshift$/.test(error.document.argument ?? "")) return null;
+  const { title, expected, found } = error.document;
+  return expected ? `${title}: expected ${expected}${found ? `, found ${found}` : ""}.` : error.document.detail;
 }
 
 function Empty() {

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, useMemo } from "react";
+import { type KeyboardEvent, memo, useMemo } from "react";
 import type { Answer, Graph, Variable } from "../../api/queries";
 import { number, words } from "../../lib/format";
 import { descendants, layout } from "../../lib/layers";
@@ -32,7 +32,7 @@ export function roles(graph: Graph, question: Question): Map<string, Role> {
 }
 
 /** The causal graph: a click on a variable opens its slider, a click on a pin holds it. */
-export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
+export const GraphView = memo(function GraphView({ graph, question, answer, onPick, onHold }: Props) {
   const placed = useMemo(
     () => layout(graph.variables.map((v) => v.name), graph.edges, { node: NODE.width + 10, row: 74 }),
     [graph],
@@ -73,7 +73,7 @@ export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
         if (!variable) return null;
         return (
           <Node
-            key={name} variable={variable} x={x} y={y} role={role.get(name) ?? "still"} answer={answer}
+            key={name} variable={variable} x={x} y={y} role={role.get(name) ?? "still"} value={nodeValue(variable, answer)}
             holdable={below.has(name) && !(name in question.actions) && variable.intervenable}
             onPick={onPick} onHold={onHold}
           />
@@ -81,10 +81,11 @@ export function GraphView({ graph, question, answer, onPick, onHold }: Props) {
       })}
     </svg></div>
   );
-}
+});
 
-interface NodeProps extends Pick<Props, "answer" | "onPick" | "onHold"> {
+interface NodeProps extends Pick<Props, "onPick" | "onHold"> {
   variable: Variable;
+  value: string;
   x: number;
   y: number;
   role: Role;
@@ -95,9 +96,8 @@ const SAID: Record<Role, string> = {
   acted: "changed by you", held: "held", moved: "follows", given: "given or derived", still: "unchanged",
 };
 
-function Node({ variable, x, y, role, holdable, answer, onPick, onHold }: NodeProps) {
+const Node = memo(function Node({ variable, value, x, y, role, holdable, onPick, onHold }: NodeProps) {
   const { name, description, intervenable } = variable;
-  const value = nodeValue(variable, answer);
   return (
     <g transform={`translate(${x} ${y})`} className={classes.node} data-role={role} data-variable={name}>
       <g
@@ -107,7 +107,7 @@ function Node({ variable, x, y, role, holdable, answer, onPick, onHold }: NodePr
       >
         <title>{`${description}${intervenable ? ": click to change it" : " (cannot be acted on)"}`}</title>
         <rect x={-NODE.width / 2} y={-NODE.height / 2} width={NODE.width} height={NODE.height} rx={8} />
-        <text y={-4} className={classes.name}>{short(name)}</text>
+        <text y={value ? -4 : 4} className={classes.name}>{short(name)}</text>
         <text y={12} className={classes.value}>{value}</text>
       </g>
       {holdable && (
@@ -122,7 +122,7 @@ function Node({ variable, x, y, role, holdable, answer, onPick, onHold }: NodePr
       )}
     </g>
   );
-}
+});
 
 function button(act: () => void) {
   return {

@@ -1,5 +1,5 @@
 import { Button, FileButton, Group, NativeSelect, NumberInput, Paper, Text } from "@mantine/core";
-import { type DragEvent, useRef, useState } from "react";
+import { type DragEvent, type ReactNode, memo, useRef, useState } from "react";
 import { type Source, type Spectrum, useExamples } from "../../api/queries";
 import { number } from "../../lib/format";
 import classes from "./Explore.module.css";
@@ -7,19 +7,20 @@ import classes from "./Explore.module.css";
 interface Props {
   source: Source | null;
   spectrum: Spectrum | undefined;
-  redshift: number | null;
+  /** The field that shows and takes the redshift. */
+  redshift: ReactNode;
   busy: boolean;
   onChoose: (source: Source) => void;
 }
 
 /** Where a galaxy comes from: a file that is dropped or chosen, or an example. */
-export function SourceBar({ source, spectrum, redshift, busy, onChoose }: Props) {
+export const SourceBar = memo(function SourceBar({ source, spectrum, redshift, busy, onChoose }: Props) {
   const examples = useExamples();
   const [over, setOver] = useState(false);
   const reset = useRef<() => void>(null);
 
   const take = (file: File | null | undefined) => {
-    if (file) onChoose({ kind: "file", file, row: 0, redshift: null });
+    if (file) onChoose({ kind: "file", file, row: 0 });
     reset.current?.();
   };
 
@@ -50,7 +51,7 @@ export function SourceBar({ source, spectrum, redshift, busy, onChoose }: Props)
       {spectrum && (
         <Group gap="lg" mt="xs" className={classes.facts ?? ""} data-testid="facts">
           <Fact label="galaxy" value={spectrum.name} />
-          <Fact label="redshift" value={redshift === null ? "being estimated" : `${redshift.toFixed(4)}${spectrum.redshift === null ? " (estimated)" : ""}`} />
+          {redshift}
           <Fact label="signal-to-noise" value={number(spectrum.signal_to_noise)} />
           <Fact label="good pixels" value={`${spectrum.mask.filter((bad) => !bad).length} of ${spectrum.mask.length}`} />
           {spectrum.format && <Fact label="format" value={spectrum.format} />}
@@ -64,7 +65,7 @@ export function SourceBar({ source, spectrum, redshift, busy, onChoose }: Props)
       )}
     </Paper>
   );
-}
+});
 
 function Fact({ label, value }: { label: string; value: string }) {
   return (

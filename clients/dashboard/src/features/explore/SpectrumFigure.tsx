@@ -1,13 +1,15 @@
 import { Box, Group, SegmentedControl, Text, useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { type KeyboardEvent, type RefObject, useCallback, useMemo, useRef } from "react";
-import uPlot, { type Options } from "uplot";
+import { type KeyboardEvent, type RefObject, memo, useCallback, useMemo, useRef } from "react";
+import uPlot, { type AlignedData, type Options } from "uplot";
 import type { Answer, Spectrum } from "../../api/queries";
 import { number } from "../../lib/format";
+import { letters } from "../../lib/letters";
 import { UPlotChart } from "./UPlotChart";
 import { ViewButtons } from "./ViewButtons";
-import { DARK, LIGHT, axes, letters, lineMarkers, wheelAndPan } from "./plotOptions";
-import { type Frame, differences, limits, spectra } from "./spectrumData";
+import { DARK, LIGHT, axes, lineMarkers, wheelAndPan } from "./plotOptions";
+import { bandPaths, linePaths } from "./columnPaths";
+import { type Frame, counterfactualColumns, differences, limits, observedColumns, wavelengths } from "./spectrumData";
 import classes from "./Explore.module.css";
 
 interface Props {
@@ -31,17 +33,33 @@ const CURSOR: Options["cursor"] = {
   drag: { x: true, y: false, setScale: true },
   points: { show: false },
 };
-const hidden = { show: false, points: { show: false } };
+/** Limits are found below, and no series has points. */
+const plain: uPlot.Series = { auto: false, points: { show: false } };
+/** A series with the lower edge of a band: the upper one draws both. */
+const edge: uPlot.Series = { ...plain, show: false };
+
+function line(stroke: string, width: number): uPlot.Series {
+  return { ...plain, stroke, width, cap: "square", paths: linePaths() };
+}
+
+function band(fill: string, lower: number): uPlot.Series {
+  return { ...plain, fill, width: 0, paths: bandPaths(lower) };
+}
 
 /** Observed and counterfactual spectrum, and below them their difference. */
-export function SpectrumFigure(props: Props) {
-  const { spectrum, answer, redshift, frame, smoothing, figures, stale } = props;
+export const SpectrumFigure = memo(function SpectrumFigure(props: Props) {
+  const { spectrum, answer, redshift, frame, onFrame, smoothing, onSmoothing, figures, stale } = props;
   const { ref, width } = useElementSize();
   const narrow = width < 560;
   const colours = useComputedColorScheme("light") === "dark" ? DARK : LIGHT;
   const stretch = frame === "rest" && redshift !== null ? 1 + redshift : 1;
-  const upper = useMemo(() => spectra(spectrum, answer, smoothing, stretch), [spectrum, answer, smoothing, stretch]);
-  const lower = useMemo(() => (answer ? differences(spectrum, answer, stretch) : null), [spectrum, answer, stretch]);
+  const x = useMemo(() => wavelengths(spectrum, stretch), [spectrum, stretch]);
+  const observed = useMemo(() => observedColumns(spectrum, smoothing), [spectrum, smoothing]);
+  const upper = useMemo<AlignedData>(
+    () => [x, ...observed, ...counterfactualColumns(spectrum, answer, smoothing)],
+    [x, observed, spectrum, answer, smoothing],
+  );
+  const lower = useMemo(() => (answer ? differences(x, spectrum, answer) : null), [x, spectrum, answer]);
   const readout = useRef<HTMLDivElement>(null);
   const view = useRef({ moving: false });
   // Lines stand where the galaxy's redshift puts them; in its rest frame, at their own wavelengths.
@@ -84,19 +102,18 @@ export function SpectrumFigure(props: Props) {
     const [x, high, , middle, cf84, cf16, cf] = plot.data;
     const at = typeof idx === "number" ? idx : null;
     const value = at === null ? null : middle?.[at];
-    if (at === null || typeof value !== "number") {
+    if (at === null || typeof value !== "number" || Number.isNaN(value)) {
       readout.current.textContent = "";
       return;
     }
     const parts = [`${(x?.[at] ?? 0).toFixed(0)} Å`, `observed ${number(value)} ± ${number((high?.[at] ?? value) - value, 2)}`];
-    if (typeof cf?.[at] === "number") {
-      parts.push(`counterfactual ${number(cf[at] as number)} (${number(cf16?.[at] ?? NaN)} to ${number(cf84?.[at] ?? NaN)})`);
+    if (Number.isFinite(cf?.[at])) {
+      parts.push(`counterfactual ${number(cf?.[at] as number)} (${number(cf16?.[at] ?? NaN)} to ${number(cf84?.[at] ?? NaN)})`);
     }
     readout.current.textContent = parts.join("  ·  ");
   }, []);
 
   const main = useMemo<Omit<Options, "width" | "height">>(() => {
-    const line = (stroke: string, width: number) => ({ stroke, width, points: { show: false } });
     return {
       legend: { show: false },
       padding: [30 * letters(), 12, 0, 0],
@@ -111,13 +128,9 @@ export function SpectrumFigure(props: Props) {
         },
       },
       axes: axes(colours, "", FLUX, narrow),
-      series: [{}, hidden, hidden, line(colours.observed, 1), hidden, hidden, line(colours.counterfactual, 1.25)].map(
-        // Series that bound a band have to be there, without a line of their own.
-        (one, i) => (one === hidden && i > 0 ? { points: { show: false }, stroke: "transparent", width: 0 } : one),
-      ),
-      bands: [
-        { series: [1, 2], fill: colours.observedBand },
-        { series: [4, 5], fill: colours.counterfactualBand },
+      series: [
+        {}, band(colours.observedBand, 2), edge, line(colours.observed, 1),
+        band(colours.counterfactualBand, 5), edge, line(colours.counterfactual, 1.25),
       ],
       hooks: { setScale: [follow], setCursor: [tell] },
       plugins: [lineMarkers(() => lineStretch.current, () => known.current, colours), wheelAndPan(move)],
@@ -139,13 +152,7 @@ export function SpectrumFigure(props: Props) {
       },
     },
     axes: axes(colours, frame === "rest" ? "rest wavelength, vacuum [Å]" : "observed wavelength, vacuum [Å]", "change", narrow),
-    series: [
-      {},
-      { points: { show: false }, stroke: "transparent", width: 0 },
-      { points: { show: false }, stroke: "transparent", width: 0 },
-      { stroke: colours.counterfactual, width: 1.25, points: { show: false } },
-    ],
-    bands: [{ series: [1, 2], fill: colours.counterfactualBand }],
+    series: [{}, band(colours.counterfactualBand, 2), edge, line(colours.counterfactual, 1.25)],
     hooks: { setScale: [follow] },
     plugins: [wheelAndPan(move)],
   }), [colours, frame, narrow, follow, move]);
@@ -177,21 +184,10 @@ export function SpectrumFigure(props: Props) {
     : "Observed spectrum with its error band";
   return (
     <Box ref={ref}>
-      <Group justify="space-between" gap="xs" mb={4}>
-        <Legend answer={answer !== null} />
-        <Group gap="xs">
-          <SegmentedControl
-            size="xs" aria-label="Wavelengths" value={frame} onChange={(value) => props.onFrame(value as Frame)}
-            disabled={redshift === null}
-            data={[{ value: "observed", label: "Observed λ" }, { value: "rest", label: "Rest λ" }]}
-          />
-          <SegmentedControl
-            size="xs" aria-label="Smoothing" value={String(smoothing)} onChange={(value) => props.onSmoothing(Number(value))}
-            data={[{ value: "1", label: "Pixels" }, { value: "5", label: "5 Å mean" }, { value: "15", label: "15 Å" }]}
-          />
-          <ViewButtons step={step} />
-        </Group>
-      </Group>
+      <Controls
+        answered={answer !== null} known={redshift !== null} frame={frame} onFrame={onFrame}
+        smoothing={smoothing} onSmoothing={onSmoothing} step={step}
+      />
       {/* The figure takes the keyboard as a whole: arrows move, + and - zoom, 0 shows all. */}
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex */}
       <div tabIndex={0} role="group" aria-label="Spectrum: arrow keys move, plus and minus zoom, 0 shows all" onKeyDown={onKey} className={classes.figure} data-stale={stale || undefined} data-testid="spectrum">
@@ -204,7 +200,32 @@ export function SpectrumFigure(props: Props) {
       <Text ref={readout} component="div" size="xs" c="dimmed" mih={18} className={classes.readout ?? ""} aria-hidden />
     </Box>
   );
+});
+
+interface ControlsProps extends Pick<Props, "frame" | "onFrame" | "smoothing" | "onSmoothing"> {
+  answered: boolean;
+  known: boolean;
+  step: (shift: number, zoom: number) => void;
 }
+
+const Controls = memo(function Controls({ answered, known, frame, onFrame, smoothing, onSmoothing, step }: ControlsProps) {
+  return (
+    <Group justify="space-between" gap="xs" mb={4}>
+      <Legend answer={answered} />
+      <Group gap="xs">
+        <SegmentedControl
+          size="xs" aria-label="Wavelengths" value={frame} onChange={(value) => onFrame(value as Frame)} disabled={!known}
+          data={[{ value: "observed", label: "Observed λ" }, { value: "rest", label: "Rest λ" }]}
+        />
+        <SegmentedControl
+          size="xs" aria-label="Smoothing" value={String(smoothing)} onChange={(value) => onSmoothing(Number(value))}
+          data={[{ value: "1", label: "Pixels" }, { value: "5", label: "5 Å mean" }, { value: "15", label: "15 Å" }]}
+        />
+        <ViewButtons step={step} />
+      </Group>
+    </Group>
+  );
+});
 
 function Legend({ answer }: { answer: boolean }) {
   return (

@@ -1,4 +1,4 @@
-import { useEffect, useLayoutEffect, useRef } from "react";
+import { memo, useLayoutEffect, useRef } from "react";
 import uPlot, { type AlignedData, type Options } from "uplot";
 import "uplot/dist/uPlot.min.css";
 
@@ -12,7 +12,7 @@ interface Props {
 }
 
 /** uPlot in React: made once, then only given new data and sizes. */
-export function UPlotChart({ data, options, height, label, onReady }: Props) {
+export const UPlotChart = memo(function UPlotChart({ data, options, height, label, onReady }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(data);
@@ -37,7 +37,8 @@ export function UPlotChart({ data, options, height, label, onReady }: Props) {
     };
   }, [options, height, onReady]);
 
-  useEffect(() => {
+  // Before the browser paints: figure and numbers change together.
+  useLayoutEffect(() => {
     const made = plot.current;
     if (!made || made.data === data) return;
     // The view stays where somebody zoomed to, unless the wavelengths are others.
@@ -51,4 +52,4 @@ export function UPlotChart({ data, options, height, label, onReady }: Props) {
   }, [data]);
 
   return <div ref={host} role="img" aria-label={label} style={{ width: "100%", minHeight: height }} />;
-}
+});

@@ -1,13 +1,22 @@
 import { Alert, Group, List, Text } from "@mantine/core";
-import type { Answer, Spectrum } from "../../api/queries";
+import { memo } from "react";
+import type { Answer, GivenRedshift, Spectrum } from "../../api/queries";
 import { words } from "../../lib/format";
 import { FLAGS, confidenceInWords } from "../../lib/quality";
 
+interface Props {
+  answer: Answer;
+  spectrum: Spectrum;
+  redshift: GivenRedshift;
+}
+
 /** How far the answer can be trusted, in words. */
-export function Verdict({ answer, spectrum }: { answer: Answer; spectrum: Spectrum }) {
+export const Verdict = memo(function Verdict({ answer, spectrum, redshift }: Props) {
   const { colour, title, text } = confidenceInWords(answer.confidence);
-  // What reading the file told is not sent with the spectrum, and must not be lost.
-  const flags = [...new Set([...spectrum.quality, ...answer.quality])];
+  // What reading the file told is not sent with the spectrum, and must not be lost: but for what
+  // was said of a redshift that is not used.
+  const read = spectrum.quality.filter((flag) => redshift === null || flag !== "REDSHIFT_ESTIMATED");
+  const flags = [...new Set([...read, ...answer.quality])];
   const shown = flags.length > 0 && colour === "teal" ? "yellow" : colour;
   const estimate = answer.redshift_estimate;
   return (
@@ -31,4 +40,4 @@ export function Verdict({ answer, spectrum }: { answer: Answer; spectrum: Spectr
       </Group>
     </Alert>
   );
-}
+});

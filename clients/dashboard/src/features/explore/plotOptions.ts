@@ -1,4 +1,5 @@
 import type uPlot from "uplot";
+import { letters } from "../../lib/letters";
 import { LINES } from "../../lib/lines";
 
 export interface Colours {
@@ -24,11 +25,6 @@ export const DARK: Colours = {
 };
 
 const FAMILY = 'system-ui, "Segoe UI", Roboto, sans-serif';
-
-/** How much larger than usual letters are here: on very large screens all of the page is. */
-export function letters(): number {
-  return Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16 || 1;
-}
 
 /** Draws names and places of spectral lines behind the spectrum. */
 export function lineMarkers(stretch: () => number, shown: () => boolean, colours: Colours): uPlot.Plugin {

@@ -22,9 +22,8 @@ export function useQuestion() {
     [write],
   );
 
-  return useMemo(
+  const acts = useMemo(
     () => ({
-      question,
       setAction: (name: string, action: Action) =>
         update((old) => ({
           // What is acted on cannot be held.
@@ -43,8 +42,9 @@ export function useQuestion() {
         })),
       clear: () => update(() => NOTHING),
     }),
-    [question, update],
+    [update],
   );
+  return { question, ...acts };
 }
 
 export type QuestionState = ReturnType<typeof useQuestion>;

@@ -2,7 +2,7 @@ import { Group, Select, SimpleGrid, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { Bar, BarChart, CartesianGrid, Line, LineChart, ReferenceArea, ReferenceLine, Tooltip, XAxis, YAxis } from "recharts";
 import { Chart } from "../../components/Chart";
-import { AXIS, COLOURS, MARGIN, TOOLTIP } from "../../components/chartStyle";
+import { AXIS, COLOURS, MARGIN, TOOLTIP, wide } from "../../components/chartStyle";
 import { Panel } from "../../components/Panel";
 import { number, unit, words } from "../../lib/format";
 import { share } from "../../lib/times";
@@ -27,7 +27,7 @@ function Coverage({ of, chosen }: { of: Evaluation; chosen: string }) {
         <LineChart data={coverageRows(coverage)} margin={MARGIN}>
           {GRID}
           <XAxis dataKey="level" type="number" domain={[0, 1]} tickFormatter={share} {...AXIS} />
-          <YAxis {...AXIS} width={52} domain={[-1.4 * limit, 1.4 * limit]} ticks={[-0.06, -0.04, -0.02, 0, 0.02, 0.04, 0.06].filter((v) => Math.abs(v) <= 1.4 * limit)} tickFormatter={(v: number) => (100 * v).toFixed(0).replace("-", "−")} />
+          <YAxis {...AXIS} width={wide(52)} domain={[-1.4 * limit, 1.4 * limit]} ticks={[-0.06, -0.04, -0.02, 0, 0.02, 0.04, 0.06].filter((v) => Math.abs(v) <= 1.4 * limit)} tickFormatter={(v: number) => (100 * v).toFixed(0).replace("-", "−")} />
           <ReferenceArea y1={-limit} y2={limit} fill={COLOURS.blue} fillOpacity={0.08} stroke="none" />
           <ReferenceLine y={0} stroke={COLOURS.text} />
           <Tooltip
@@ -59,7 +59,7 @@ function Ranks({ of, chosen }: { of: Evaluation; chosen: string }) {
       <Chart label={`${words(chosen)}: ranks from ${Math.min(...counts)} to ${Math.max(...counts)} galaxies each; ${Math.round(mean)} expected.`} height={260}>
         <BarChart data={rows} margin={MARGIN} barCategoryGap={1}>
           <XAxis dataKey="rank" {...AXIS} />
-          <YAxis {...AXIS} width={40} domain={[0, (most: number) => Math.ceil(Math.max(most, high) * 1.1)]} />
+          <YAxis {...AXIS} width={wide(40)} domain={[0, (most: number) => Math.ceil(Math.max(most, high) * 1.1)]} />
           <ReferenceArea y1={low} y2={high} fill={COLOURS.gray} fillOpacity={0.25} stroke="none" />
           <ReferenceLine y={mean} stroke={COLOURS.text} strokeDasharray="4 4" />
           <Tooltip {...TOOLTIP} labelFormatter={(v) => `rank ${v}`} cursor={false} />
@@ -80,7 +80,7 @@ function Tarp({ of }: { of: Evaluation }) {
         <LineChart data={rows} margin={MARGIN}>
           {GRID}
           <XAxis dataKey="level" type="number" domain={[0, 1]} tickFormatter={share} {...AXIS} />
-          <YAxis {...AXIS} width={52} tickFormatter={(v: number) => (100 * v).toFixed(0).replace("-", "−")} />
+          <YAxis {...AXIS} width={wide(52)} tickFormatter={(v: number) => (100 * v).toFixed(0).replace("-", "−")} />
           <ReferenceLine y={0} stroke={COLOURS.text} />
           <Tooltip {...TOOLTIP} labelFormatter={(v) => `level ${share(Number(v))}`} formatter={(v) => points(Number(v))} />
           <Line dataKey="low" name="99 % from" stroke={COLOURS.gray} strokeDasharray="4 4" dot={false} isAnimationActive={false} />
@@ -116,7 +116,7 @@ function Binned({ of, chosen }: { of: Evaluation; chosen: string }) {
         <Chart label={rows.map((row) => `${row.bin}: ${number(row.scatter ?? NaN)}`).join("; ")} height={260}>
           <BarChart data={rows} margin={MARGIN}>
             <XAxis dataKey="bin" {...AXIS} interval={0} />
-            <YAxis {...AXIS} width={52} tickFormatter={(v: number) => number(v)} />
+            <YAxis {...AXIS} width={wide(52)} tickFormatter={(v: number) => number(v)} />
             <Tooltip {...TOOLTIP} cursor={false} formatter={(v, _n, item) => `${number(Number(v))} ${of_unit}, 68 % intervals cover ${share(item.payload.coverage)} of ${item.payload.count}`} />
             <Bar dataKey="scatter" fill={COLOURS.teal} isAnimationActive={false} />
           </BarChart>

@@ -4,7 +4,7 @@ import {
   Area, AreaChart, Bar, BarChart, CartesianGrid, ComposedChart, Legend, Line, LineChart, ReferenceLine, Tooltip, XAxis, YAxis,
 } from "recharts";
 import { Chart } from "../../components/Chart";
-import { AXIS, COLOURS, MARGIN, SERIES, TOOLTIP } from "../../components/chartStyle";
+import { AXIS, COLOURS, MARGIN, SERIES, TOOLTIP, wide } from "../../components/chartStyle";
 import { Empty } from "../../components/Empty";
 import { Panel } from "../../components/Panel";
 import { number, words } from "../../lib/format";
@@ -13,7 +13,7 @@ import type { History, Metrics } from "./queries";
 import { toRows } from "./rows";
 
 const GRID = <CartesianGrid stroke={COLOURS.grid} strokeDasharray="3 3" vertical={false} />;
-const LEGEND = <Legend wrapperStyle={{ fontSize: 12 }} iconSize={10} itemSorter={null} />;
+const LEGEND = <Legend wrapperStyle={{ fontSize: "0.75rem" }} iconSize={10} itemSorter={null} />;
 
 function timeAxis() {
   return <XAxis dataKey="time" type="number" domain={["dataMin", "dataMax"]} tickFormatter={clock} minTickGap={48} {...AXIS} />;
@@ -41,7 +41,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
           <Chart label={last ? `Last: median ${milliseconds(last.p50)}, 99 % ${milliseconds(last.p99)}.` : "No questions."}>
             <LineChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={60} tickFormatter={milliseconds} />
+              <YAxis {...AXIS} width={wide(60)} tickFormatter={milliseconds} />
               {tip(milliseconds)}{LEGEND}
               <Line {...line} dataKey="p50" name="median" stroke={COLOURS.blue} />
               <Line {...line} dataKey="p90" name="90 %" stroke={COLOURS.yellow} />
@@ -54,7 +54,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
         <Chart label={`Last step: ${number(rows.at(-1)?.per_second ?? 0)} questions per second.`}>
           <AreaChart data={rows} margin={MARGIN}>
             {GRID}{timeAxis()}
-            <YAxis {...AXIS} width={44} tickFormatter={(v: number) => number(v)} />
+            <YAxis {...AXIS} width={wide(44)} tickFormatter={(v: number) => number(v)} />
             {tip((v) => `${number(v)}/s`)}
             <Area dataKey="per_second" name="questions" stroke={COLOURS.blue} fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="stepAfter" />
           </AreaChart>
@@ -65,7 +65,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
           <Chart label={`Kinds: ${kinds.join(", ")}.`}>
             <BarChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={36} allowDecimals={false} />
+              <YAxis {...AXIS} width={wide(36)} allowDecimals={false} />
               {tip((v) => String(v))}{LEGEND}
               {kinds.map((kind, i) => (
                 <Bar key={kind} dataKey={`errors.${kind}`} name={kind.replaceAll("-", " ")} stackId="errors" fill={SERIES[i % SERIES.length] ?? COLOURS.gray} isAnimationActive={false} />
@@ -78,7 +78,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
         <Chart label={`Queue: at most ${Math.max(0, ...rows.map((row) => row.queue ?? 0))}.`}>
           <LineChart data={rows} margin={MARGIN}>
             {GRID}{timeAxis()}
-            <YAxis {...AXIS} width={36} allowDecimals={false} />
+            <YAxis {...AXIS} width={wide(36)} allowDecimals={false} />
             {tip((v) => number(v))}{LEGEND}
             <Line {...line} type="stepAfter" dataKey="queue" name="queue" stroke={COLOURS.ember} />
             <Line {...line} type="stepAfter" dataKey="in_flight" name="calls" stroke={COLOURS.blue} />
@@ -90,7 +90,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
           <Chart label="Shares of answers over time.">
             <LineChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={54} domain={[0, 1]} tickFormatter={share} />
+              <YAxis {...AXIS} width={wide(54)} domain={[0, 1]} tickFormatter={share} />
               {tip(share)}{LEGEND}
               <Line {...line} dot={{ r: 1.5 }} dataKey="reused" name="from the cache" stroke={COLOURS.teal} />
               <Line {...line} dot={{ r: 1.5 }} dataKey="flagged" name="flagged" stroke={COLOURS.yellow} />
@@ -103,7 +103,7 @@ export function TimeCharts({ history }: { history: History | undefined }) {
           <Chart label="Confidence of answers over time.">
             <ComposedChart data={rows} margin={MARGIN}>
               {GRID}{timeAxis()}
-              <YAxis {...AXIS} width={54} domain={[0, 1]} tickFormatter={share} />
+              <YAxis {...AXIS} width={wide(54)} domain={[0, 1]} tickFormatter={share} />
               {tip(share)}{LEGEND}
               <Area dataKey="band" name="68 %" stroke="none" fill={COLOURS.blue} fillOpacity={0.2} isAnimationActive={false} type="linear" />
               <Line {...line} dot={{ r: 1.5 }} dataKey="confidence" name="median" stroke={COLOURS.blue} />
@@ -129,7 +129,7 @@ export function ConfidenceHistogram({ metrics }: { metrics: Metrics }) {
       <BarChart data={rows} margin={MARGIN} barCategoryGap={1}>
         {GRID}
         <XAxis dataKey="middle" type="number" domain={[0, 1]} tickFormatter={share} {...AXIS} />
-        <YAxis {...AXIS} width={36} allowDecimals={false} />
+        <YAxis {...AXIS} width={wide(36)} allowDecimals={false} />
         <Tooltip {...TOOLTIP} labelFormatter={(v) => `around ${share(Number(v))}`} />
         <Bar dataKey="count" name="answers" fill={COLOURS.blue} isAnimationActive={false} />
       </BarChart>
@@ -152,7 +152,7 @@ export function Drift({ metrics }: { metrics: Metrics }) {
     <Chart label={`Largest: ${rows[0]?.name} ${number(rows[0]?.value ?? 0)}.`} height={Math.max(220, 24 * rows.length)}>
       <BarChart data={rows} layout="vertical" margin={MARGIN}>
         <XAxis type="number" {...AXIS} domain={[0, (most: number) => Math.max(0.3, most)]} tickFormatter={(v: number) => number(v)} />
-        <YAxis type="category" dataKey="name" width={132} {...AXIS} interval={0} />
+        <YAxis type="category" dataKey="name" width={wide(132)} {...AXIS} interval={0} />
         <Tooltip {...TOOLTIP} formatter={(v) => number(Number(v))} />
         <ReferenceLine x={0.1} stroke={COLOURS.yellow} strokeDasharray="4 4" />
         <ReferenceLine x={0.25} stroke={COLOURS.ember} strokeDasharray="4 4" />
