@@ -17,6 +17,7 @@ import acie
 from acie.allocator import keep_freed_memory
 from acie.engine import CounterfactualEngine
 from acie.export import ExportedModel, with_onnx
+from acie.export.answer_parity import eager_answer
 from acie.export.parity import eager_draws
 from acie.simulation import Simulator, SurveyConfig
 from acie.threads import undivided
@@ -75,14 +76,35 @@ def answers(engine: CounterfactualEngine, other: CounterfactualEngine, rounds: i
     return pairs(first, lambda: one(other, index), 20 * rounds)
 
 
+def amortised(engine: CounterfactualEngine, exported: ExportedModel, count: int) -> dict:
+    """Whole answers of the network alone: observation, noise and intervention to spectra."""
+    simulator = Simulator(engine.scm, engine.physics, survey=SurveyConfig(snr=(20.0, 20.1)))
+    drawn = simulator.draw(8, torch.Generator().manual_seed(3)).observation
+    rng, found = np.random.default_rng(0), {}
+    do = {"stellar_mass": ("scale", 1.5)}
+    for batch, samples in ((1, 1), (1, 64), (1, 256), (8, 64)):
+        own = drawn[:batch]
+        arrays = {n: getattr(own, n).numpy() for n in ("flux", "ivar", "lsf", "redshift")}
+        noise = rng.standard_normal((samples, batch, 11), dtype=np.float32)
+        uniform = rng.random((samples, batch, 2))
+        found[f"batch {batch}, {samples} draws"] = pairs(
+            lambda i=(own, noise, uniform): eager_answer(engine, *i, (_QUESTION,)),
+            lambda i=arrays, n=noise, u=uniform: exported.answer(**i, do=do, noise=n, uniform=u),
+            count,
+        )
+    return found
+
+
 def run(folder: Path, model: str, count: int, rounds: int) -> dict:
     engine = acie.load(model)
     exported = ExportedModel(folder)
     other = CounterfactualEngine(with_onnx(engine.bundle, folder))
+    whole = "answer.onnx" in exported.manifest["files"]
     return {
         "bytes": {name: facts["bytes"] for name, facts in exported.manifest["files"].items()},
         "quantized": bool(exported.manifest.get("quantized")),
         "network": network(engine, exported, count),
+        "amortised": amortised(engine, exported, max(1, count // 4)) if whole else None,
         "answer": answers(engine, other, rounds),
         "threads": torch.get_num_threads(),
     }

@@ -70,7 +70,8 @@ LAYERS = {
     "questions": {"physics", "results", "scm", "simulation"},
     "active": {"engine", "io", "observation", "questions", "results", "scm", "tabular"},
     "export": {
-        "acie", "bundle", "engine", "inference", "manifest", "observation", "simulation",
+        "acie", "bundle", "engine", "inference", "manifest", "observation", "physics", "scm",
+        "simulation",
     },
     "benchmark": {
         "acie", "engine", "export", "manifest", "observation", "physics", "simulation",
@@ -92,7 +93,6 @@ OWNERS = {
     "zuko": {"inference/flow.py", "scm/flow_mechanism.py"},
     "onnx": {"export", "cli/export.py"},
     "onnxruntime": {"export", "cli/export.py"},
-    "onnxscript": {"export", "cli/export.py"},
     "model_archiver": {"export/torchserve.py"},
     "lightning": {"training", "cluster"},
     "mlflow": {"tracking/store.py"},

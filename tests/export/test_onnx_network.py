@@ -1,8 +1,6 @@
 """The network as ONNX files: draws, folders, a runner without torch, an engine, 8 bits."""
 
-import copy
 import dataclasses
-import functools
 import json
 import math
 import subprocess
@@ -29,21 +27,10 @@ def engine():
     return acie.load()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _graphs_made_once():
-    """Turning the network into graphs takes longest, and is the same each time."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("spectral_graph", "latent_graph"):
-            once = functools.cache(getattr(acie.export.build, name))
-            patch.setattr(acie.export.build, name, lambda one, once=once: copy.deepcopy(once(one)))
-        yield
-
-
 @pytest.fixture(scope="module")
 def exported(engine, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx") / "exported"
-    return folder, export_model(engine, folder, galaxies=24)
-
+    return folder, export_model(engine, folder, galaxies=24, network_only=True)
 
 
 def features_of(engine, count, seed=5):
@@ -92,7 +79,7 @@ def test_a_network_that_answers_otherwise_is_refused(engine, tmp_path, monkeypat
     # And then nothing is left behind.
     monkeypatch.setattr("acie.export.build.Tolerance", lambda: Tolerance(draw=0.0))
     with pytest.raises(ParityError):
-        export_model(engine, tmp_path / "never", galaxies=4)
+        export_model(engine, tmp_path / "never", galaxies=4, network_only=True)
     assert list(tmp_path.iterdir()) == []
 
 

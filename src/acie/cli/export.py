@@ -22,6 +22,7 @@ class ExportOptions:
     out: Path
     format: str = "onnx"
     quantize: str | None = None
+    network_only: bool = False
     json_output: bool = False
 
 
@@ -34,7 +35,6 @@ def require_export() -> None:
     try:
         import onnx
         import onnxruntime
-        import onnxscript
     except ImportError as error:
         raise ConfigurationError(
             "onnx",
@@ -42,7 +42,7 @@ def require_export() -> None:
             found=f"no module {error.name}",
             remedy="pip install 'acie[export]'.",
         ) from None
-    del onnx, onnxruntime, onnxscript
+    del onnx, onnxruntime
 
 
 def run(files: Sequence[str], options: ExportOptions) -> None:
@@ -63,6 +63,7 @@ def run(files: Sequence[str], options: ExportOptions) -> None:
         options.out,
         quantize=options.quantize,
         real=_real(files, engine, options),
+        network_only=options.network_only,
         card=model_card(options.model),
         progress=lambda text: typer.echo(text, err=True),
     )
@@ -79,6 +80,10 @@ def _check(options: ExportOptions) -> None:
         raise ConfigurationError("--format", expected="onnx or torchserve", found=options.format)
     if options.quantize not in ((None, "int8") if options.format == "onnx" else (None,)):
         raise ConfigurationError("--quantize", expected="int8", found=str(options.quantize))
+    if options.network_only and options.format != "onnx":
+        raise ConfigurationError(
+            "--network-only", expected="--format onnx", found=f"--format {options.format}"
+        )
     if bundle_kind(options.model) == "tabular":
         raise ConfigurationError(
             "--model",

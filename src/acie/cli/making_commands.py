@@ -174,14 +174,20 @@ def export(
     model: Annotated[str, typer.Option(help="Name or folder of a model.")] = "galaxy-v1",
     format: Annotated[str, typer.Option(help="onnx or torchserve.")] = "onnx",
     quantize: Annotated[str | None, typer.Option(help="int8: weights of 8 bits.")] = None,
+    network_only: Annotated[
+        bool, typer.Option("--network-only", help="Leave out answer.onnx.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Write a model as ONNX files that run without torch, or as an archive for TorchServe.
 
-    ONNX files are checked against the model, and refused where they answer otherwise.
+    spectral.onnx and latent.onnx draw from the posterior. answer.onnx is a
+    whole answer: observation, noise and intervention to counterfactual
+    spectra. All are checked against the model, and refused where they
+    answer otherwise.
 
     Example: acie export --model galaxy-v1 --out exported spectra/*.fits
     """
     from acie.cli.export import ExportOptions, run
 
-    run(files or [], ExportOptions(model, out, format, quantize, json_output))
+    run(files or [], ExportOptions(model, out, format, quantize, network_only, json_output))

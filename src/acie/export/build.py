@@ -12,12 +12,12 @@ from acie.engine import CounterfactualEngine
 from acie.export.eight_bits import QUANTISED, calibrated, speedup, worth
 from acie.export.folder import export_folder, write_export
 from acie.export.graphs import compact
-from acie.export.onnx import OPSET
 from acie.export.parity import Tolerance, check, compare, eager_draws, finite, simulate
 from acie.export.quantise import with_layers
 from acie.export.runner import ExportedModel
 from acie.export.runtime import with_onnx
 from acie.export.stages import latent_graph, spectral_graph
+from acie.export.tape import OPSET
 from acie.folders import cache_folder
 from acie.manifest import find_bundle
 from acie.observation import Observation
@@ -27,6 +27,8 @@ from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES
 #: Roundings move a rank by 0.003, so that of 300 truths two or three cross the end of an interval
 #: and the largest change of 44 coverages is a point by chance; of 1000 it is half of that.
 _GALAXIES, _MORE_GALAXIES, _CALIBRATION = 200, 1000, 256
+#: Galaxies whose whole answers are compared.
+_ANSWERED = 48
 #: Seed of the check.
 _SEED = 2024
 _Progress = Callable[[str], None]
@@ -39,17 +41,19 @@ def export_model(
     quantize: str | None = None,
     real: Observation | None = None,
     galaxies: int | None = None,
+    network_only: bool = False,
     card: str | None = None,
     progress: _Progress = lambda text: None,
 ) -> dict[str, Any]:
-    """Write the network part of a model as ONNX, checked against the model itself.
+    """Write a model as ONNX, its network and whole answers, checked against the model itself.
 
     Arguments:
         engine: Of the model.
         folder: Where to; an earlier export there is replaced once the new one is complete.
-        quantize: ``int8`` for weights of 8 bits.
+        quantize: ``int8`` for weights of 8 bits, of the network alone.
         real: Real spectra to check with, besides simulated ones.
         galaxies: Simulated ones; 200 when left out, 1000 for 8 bits.
+        network_only: Leave whole answers out, whose check takes longest.
         card: The model's own card, which becomes a part of the export's; see :func:`model_card`.
         progress: Told what is being done.
 
@@ -95,7 +99,34 @@ def export_model(
         if quantize is not None:
             speed = speedup(bundle.estimator, exported, sample)
             facts["quantized"] = worth(size / _size(models), speed, layers)
+        elif not network_only:
+            _add_answer(draft, engine, graphs, models, facts, min(galaxies, _ANSWERED), progress)
         return write_export(draft, models, facts, card)
+
+
+def _add_answer(
+    draft: Path,
+    engine: CounterfactualEngine,
+    graphs: dict[str, Any],
+    models: dict[str, Any],
+    facts: dict[str, Any],
+    galaxies: int,
+    progress: _Progress,
+) -> None:
+    """The graph of whole answers and what is to be said of it, checked against the engine."""
+    # Slow to import, and needed by nobody who only runs an export.
+    from acie.export import answer
+    from acie.export.answer_parity import AnswerTolerance, compare_answers
+
+    progress("exporting whole answers")
+    models["answer"] = compact(answer.answer_graph(engine, **graphs))
+    facts |= answer.answer_facts(engine)
+    write_export(draft, models, facts)
+    progress("checking answers against the engine")
+    tolerance = AnswerTolerance()
+    found = compare_answers(engine, ExportedModel(draft), galaxies, _SEED)
+    check(found, tolerance, "the exported answer")
+    facts["parity"]["answer"] = {**found, "tolerance": finite(tolerance)}
 
 
 def _size(models: dict[str, Any]) -> int:
@@ -129,7 +160,7 @@ def ready_export(name_or_path: str | Path, progress: _Progress = lambda text: No
     if not (folder / "export.json").is_file():
         progress(f"no export of {bundle.name} yet: making one in {folder}")
         engine, card = CounterfactualEngine(bundle), model_card(name_or_path)
-        export_model(engine, folder, card=card, progress=progress)
+        export_model(engine, folder, card=card, network_only=True, progress=progress)
     return folder
 
 

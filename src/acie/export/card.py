@@ -8,6 +8,10 @@ from typing import Any
 _MEANINGS = {
     "draw": "draws, in sigma of the posterior",
     "log_q": "log density of draws",
+    "flux": "pixels, in errors of the data, 999 of 1000",
+    "line": "any pixel, in peaks of its spectrum",
+    "state": "variables of both worlds, in sigma, 999 of 1000 draws",
+    "flips": "share of draws on another side",
     "median": "medians, in sigma, 95 of 100 galaxies",
     "coverage": "coverage of intervals",
     "rank": "ranks of the truth",

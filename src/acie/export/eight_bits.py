@@ -16,7 +16,6 @@ from acie.export.network import FlowSampling, LatentSampling
 from acie.export.parity import ParitySample, Tolerance, eager_draws
 from acie.export.quantise import QuantisedLayer, quantised
 from acie.export.runner import ExportedModel
-from acie.export.stages import weight_of
 from acie.inference import NeuralPosteriorEstimator
 from acie.threads import undivided
 
@@ -51,7 +50,7 @@ def calibrated(
         "latent": (latent, lambda: latent(x_s, redshift, more)[0]),
     }
     return {
-        stage: {weight_of(stage, name): layer for name, layer in quantised(*part).items()}
+        stage: {f"{name}.weight": layer for name, layer in quantised(*part).items()}
         for stage, part in parts.items()
     }
 

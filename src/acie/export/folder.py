@@ -6,6 +6,7 @@
     ├── export.json          source, opset, inputs and outputs, parity, digests; written last
     ├── spectral.onnx        features, noise -> draws, log_det
     ├── latent.onnx          x_s, redshift, noise -> x_l, log_q
+    ├── answer.onnx          spectrum, noise, intervention -> counterfactual; may be missing
     ├── acie_onnx.py         runs them with NumPy and ONNX Runtime
     └── MODEL_CARD.md        parity, layers, and the card of the model
 """
@@ -27,8 +28,9 @@ from acie.errors import ConfigurationError, IncompatibleBundle
 from acie.export.card import export_card
 from acie.manifest import sha256, verify_files
 
-#: Raised when the layout of the folder changes incompatibly.
-FORMAT = 1
+#: Raised when the layout of the folder changes. Format 1 had no whole answers.
+FORMAT = 2
+_KNOWN = (1, 2)
 _NAME = "export.json"
 _RUNNER = "acie_onnx.py"
 
@@ -114,7 +116,7 @@ def read_export(folder: str | Path) -> dict[str, Any]:
     folder = Path(folder)
     try:
         manifest = json.loads((folder / _NAME).read_text("utf-8"))
-        if manifest["format"] != FORMAT:
+        if manifest["format"] not in _KNOWN:
             raise ValueError(f"format {manifest['format']}")
         digests = {name: facts["sha256"] for name, facts in manifest["files"].items()}
         manifest["source"]["digest"]

@@ -1,16 +1,11 @@
-"""Graphs made of graphs: several in one file, and one graph with other weights.
+"""Graphs made of graphs, and graphs without what they do not need."""
 
-The exporter takes minutes for thousands of nodes. Layers that differ in their weights alone are
-exported once, and the stages of an answer once each, for the file of the stage and for the whole.
-"""
-
-__all__ = ["Stage", "compact", "gather", "joined", "reweighted"]
+__all__ = ["Stage", "compact", "joined"]
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
@@ -69,43 +64,6 @@ def joined(stages: Sequence[Stage], outputs: Mapping[str, str]) -> onnx.ModelPro
     first = stages[0].model
     model = helper.make_model(graph, opset_imports=first.opset_import, producer_name="acie")
     model.ir_version = first.ir_version
-    return model
-
-
-def reweighted(model: onnx.ModelProto, weights: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """The same graph with other weights.
-
-    Arguments:
-        model: The graph.
-        weights: By name; each replaces one of the same shape.
-    """
-    other = onnx.ModelProto()
-    other.CopyFrom(model)
-    for weight in other.graph.initializer:
-        if weight.name in weights:
-            value = np.ascontiguousarray(weights[weight.name])
-            if list(weight.dims) != list(value.shape):
-                raise ConfigurationError(
-                    weight.name, expected=f"shape {list(weight.dims)}", found=str(value.shape)
-                )
-            weight.CopyFrom(numpy_helper.from_array(value, weight.name))
-    return other
-
-
-def gather(like: onnx.ModelProto, value: str, index: np.ndarray) -> onnx.ModelProto:
-    """A graph that takes rows ``index`` of an input of another graph.
-
-    Arguments:
-        like: Has an input ``value``; gives its type, and the version of operators.
-        value: Name of input and output.
-        index: Which rows.
-    """
-    info = next(info for info in like.graph.input if info.name == value)
-    node = helper.make_node("Gather", [value, "index"], ["taken"], axis=0)
-    rows = numpy_helper.from_array(np.asarray(index, dtype=np.int64), "index")
-    graph = helper.make_graph([node], "gather", [info], [_renamed(info, "taken")], [rows])
-    model = helper.make_model(graph, opset_imports=like.opset_import)
-    model.ir_version = like.ir_version
     return model
 
 

@@ -169,12 +169,12 @@ def compare(
     }
 
 
-def finite(tolerance: Tolerance) -> dict[str, float]:
+def finite(tolerance: Any) -> dict[str, float]:
     """The limits that there are."""
     return {name: limit for name, limit in vars(tolerance).items() if math.isfinite(limit)}
 
 
-def check(figures: Mapping[str, Any], tolerance: Tolerance, what: str) -> None:
+def check(figures: Mapping[str, Any], tolerance: Any, what: str) -> None:
     """Refuse figures beyond the tolerance.
 
     Raises:

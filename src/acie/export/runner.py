@@ -6,12 +6,14 @@ of ACIE and needs no torch::
     from acie_onnx import ExportedModel
     model = ExportedModel("exported")
     x_s, x_l, log_q = model.draws(features, redshift, noise)
+    answer = model.answer(flux, ivar, lsf, redshift, {"stellar_mass": ("scale", 1.5)})
 """
 
 __all__ = ["ExportedModel", "open_session"]
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +95,65 @@ class ExportedModel:
         x_l, log_l = self.run("latent", x_s=x_s, redshift=redshift, noise=noise[..., n:])
         base = -0.5 * (noise[..., :n] ** 2).sum(-1) - 0.5 * n * np.log(2.0 * np.pi)
         return x_s, x_l, base - log_det + log_l
+
+    def answer(
+        self,
+        flux: np.ndarray,
+        ivar: np.ndarray,
+        lsf: np.ndarray,
+        redshift: np.ndarray,
+        do: Mapping[str, tuple[str, float | np.ndarray]],
+        *,
+        draws: int = 256,
+        seed: int = 0,
+        noise: np.ndarray | None = None,
+        uniform: np.ndarray | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Counterfactual spectra of the amortised posterior, which nothing has refined.
+
+        Arguments:
+            flux: 1e-17 erg/s/cm2/A at 3600, 3601, ..., 9599 angstrom, vacuum, 0 where masked,
+                ``(batch, 6000)``, or ``(6000,)`` for one galaxy, as the next two.
+            ivar: Inverse variance, 0 where masked, ``(batch, 6000)``.
+            lsf: Gaussian width of the instrument, km/s, ``(batch, 6000)``.
+            redshift: Shape ``(batch,)``.
+            do: By variable: ``set``, ``scale``, ``shift``, ``shift_dex`` and a value, for all
+                galaxies or one for each; or ``hold`` and 0 for a variable that stays as it is.
+            draws: Per galaxy.
+            seed: Of the noise.
+            noise: Standard normal, ``(sample, batch, variable)``, in place of seed and draws.
+            uniform: Between 0 and 1, ``(sample, batch, 2)``; the same.
+
+        Returns:
+            ``counterfactual`` ``(sample, batch, 6000)``, ``factual_state`` and
+            ``counterfactual_state`` ``(sample, batch, variable)`` in the order of the manifest's
+            ``variables``, ``log_q`` ``(sample, batch)``. Not a number where the action is
+            impossible for a draw.
+
+        Raises:
+            ValueError: An unknown variable or action, or a redshift that the model does not cover.
+        """
+        names, facts = self.manifest["variables"], self.manifest["answer"]
+        flux, ivar, lsf = np.atleast_2d(flux, ivar, lsf)
+        redshift = np.atleast_1d(np.asarray(redshift, np.float64))
+        low, high = facts["redshift"]
+        if not bool(((redshift >= low) & (redshift <= high)).all()):
+            raise ValueError(f"redshift: expected {low:g} to {high:g}, found {redshift}")
+        kind = np.zeros((len(redshift), len(names)), np.int64)
+        value = np.zeros(kind.shape)
+        for name, (action, amount) in do.items():
+            if name not in facts["intervenable"] or action not in facts["actions"]:
+                expected = f"one of {facts['actions']} of one of {facts['intervenable']}"
+                raise ValueError(f"do: expected {expected}, found {name}: {action}")
+            kind[:, names.index(name)] = facts["actions"].index(action)
+            value[:, names.index(name)] = amount
+        rng, shape = np.random.default_rng(seed), (draws, len(redshift))
+        if noise is None:
+            noise = rng.standard_normal((*shape, self.manifest["noise"]), dtype=np.float32)
+        if uniform is None:
+            uniform = rng.random((*noise.shape[:2], 2))
+        outputs = self.run(
+            "answer", flux=flux, ivar=ivar, lsf=lsf, redshift=redshift, noise=noise,
+            uniform=uniform, kind=kind, value=value,
+        )  # fmt: skip
+        return dict(zip(facts["outputs"], outputs, strict=True))

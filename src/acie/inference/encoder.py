@@ -79,6 +79,9 @@ class SpectrumEncoder(nn.Module):
         calibration_floor: Relative error below which a pixel is not believed.
     """
 
+    #: What solves the normal equations; a graph has its own.
+    ridge = RidgeSystem
+
     def __init__(
         self,
         rest_pixels: int,
@@ -323,7 +326,7 @@ class SpectrumEncoder(nn.Module):
         for _ in range(2):
             # The component variances are those of unit spectra, so they grow with the scale;
             # the second pass uses the scale that the first one found.
-            system = RidgeSystem(gram, prior * scale.unsqueeze(-1).square())
+            system = self.ridge(gram, prior * scale.unsqueeze(-1).square())
             mean = system.solve(projected)
             # Pure noise may prefer a negative amplitude, which no galaxy has.
             scale = mean[:, 0].float().clamp_min(0.05)

@@ -11,7 +11,10 @@ sum of eight of its coefficients; the coefficients are the values of the window 
 transfer function, which goes with the broadening.
 """
 
-__all__ = ["MIDDLE", "PixelSampler", "PixelWindow", "spline_prefilter", "widened"]
+__all__ = [
+    "BLOCK", "LEAST_REACH", "MIDDLE", "REACH", "PixelSampler", "PixelWindow", "gaussian_filter",
+    "spline_prefilter", "widened",
+]  # fmt: skip
 
 import functools
 import math
@@ -37,14 +40,14 @@ MIDDLE = 3
 #: Nodes of the integral over a pixel.
 _NODES = 24
 #: Pixels of the instrument that one small matrix makes of the window.
-_BLOCK = 24
+BLOCK = 24
 #: Pixels over which the window falls to zero at both ends, so that it can be taken as periodic.
 #: The 63 that are left to the instrument's range are 4 sigma at 800 km/s.
 _TAPER = 96
 #: Filters that broaden at a pixel: half their length in standard deviations, at least and at most
 #: in pixels; frequencies at which each coefficient is fitted, and the width of the sharpest
 #: templates.
-_REACH, _LEAST_REACH, _WIDEST = 3.5, 6, 24.0
+REACH, LEAST_REACH, _WIDEST = 3.5, 6, 24.0
 _FREQUENCIES, _SHARPEST = 3, 0.66
 
 
@@ -224,12 +227,12 @@ def _blocks(index: Tensor, half: int) -> tuple[Tensor, Tensor]:
         ``(tap * pixel,)``.
     """
     taps = _TAPS + 2 * half
-    index = index.view(-1, _BLOCK) - half
+    index = index.view(-1, BLOCK) - half
     start = index[:, :1]
     reach = int((index - start).max()) + taps
     row = reach * _count(len(index), index)[:, None] + index - start
-    place = row * _BLOCK + _count(_BLOCK, index)
-    places = place.flatten() + _BLOCK * _count(taps, index)[:, None]
+    place = row * BLOCK + _count(BLOCK, index)
+    places = place.flatten() + BLOCK * _count(taps, index)[:, None]
     return start + _count(reach, index), places.flatten()
 
 
@@ -239,7 +242,7 @@ def _count(stop: int, like: Tensor) -> Tensor:
 
 def _sampler(columns: Tensor, places: Tensor, weights: Tensor) -> PixelSampler:
     """Of the layout of :func:`_blocks` and the weights of the taps, ``(tap, pixel)``."""
-    matrices = weights.new_zeros(*columns.shape, _BLOCK)
+    matrices = weights.new_zeros(*columns.shape, BLOCK)
     matrices.view(-1).scatter_(0, places, weights.flatten())
     return PixelSampler(columns.flatten(), matrices)
 
@@ -261,8 +264,8 @@ def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
     """
     grid_km_s = LIGHT_KM_S * REST_STEP
     variance = (variance_km2_s2 / grid_km_s**2).clamp(max=_WIDEST**2)
-    half = max(_LEAST_REACH, math.ceil(_REACH * float(variance.max()) ** 0.5))
-    exponent, fit = (part.to(taps) for part in _gaussian_filter(half))
+    half = max(LEAST_REACH, math.ceil(REACH * float(variance.max()) ** 0.5))
+    exponent, fit = (part.to(taps) for part in gaussian_filter(half))
     flat = variance.to(taps.dtype).flatten()
     gaussian = (fit @ torch.exp2(exponent[:, None] * flat)).view(-1, *variance.shape)
     found = taps.new_zeros(len(taps) + 2 * half, *variance.shape)
@@ -272,7 +275,7 @@ def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
 
 
 @functools.cache
-def _gaussian_filter(half: int) -> tuple[Tensor, Tensor]:
+def gaussian_filter(half: int) -> tuple[Tensor, Tensor]:
     """What makes coefficients of a variance, at some frequencies.
 
     Returns:

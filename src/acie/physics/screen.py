@@ -5,7 +5,7 @@ transmission is computed at a few Chebyshev points of each, and a matrix product
 pixels. The two branches of Calzetti's law do not quite meet at 6300 angstrom: a block ends there.
 """
 
-__all__ = ["DustScreen"]
+__all__ = ["BLOCK", "DustScreen"]
 
 import math
 
@@ -21,7 +21,7 @@ from acie.physics.dust import (
 
 #: Pixels of a block and points in it. At A_V = 3 mag and a slope of -1.2 young light at 2150
 #: angstrom, of which nothing is left, is wrong by 2.4e-7 of itself; all else by far less.
-_BLOCK, _POINTS = 64, 6
+BLOCK, _POINTS = 64, 6
 
 
 class DustScreen(nn.Module):
@@ -38,19 +38,19 @@ class DustScreen(nn.Module):
         self.size = size
         after = math.ceil(math.log(CALZETTI_BREAK / first_angstrom) / step)
         #: Pixels of the first block that lie before the grid.
-        self._before = -after % _BLOCK
-        blocks = math.ceil((self._before + size) / _BLOCK)
+        self.before = -after % BLOCK
+        blocks = math.ceil((self.before + size) / BLOCK)
         angle = math.pi * (torch.arange(_POINTS, dtype=torch.float64) + 0.5) / _POINTS
-        point = 0.5 * (_BLOCK - 1) * (1.0 + torch.cos(angle))
-        place = _BLOCK * torch.arange(blocks)[:, None] + point - self._before
+        point = 0.5 * (BLOCK - 1) * (1.0 + torch.cos(angle))
+        place = BLOCK * torch.arange(blocks)[:, None] + point - self.before
         wave = first_angstrom * torch.exp(step * place)
         tables = {
-            "_log_wave": torch.log(wave / 5500.0),
-            "_log_curve": calzetti2000_attenuation(wave).log(),
+            "log_wave": torch.log(wave / 5500.0),
+            "log_curve": calzetti2000_attenuation(wave).log(),
         }
         for name, table in tables.items():
             self.register_buffer(name, table.float(), persistent=False)
-        self.register_buffer("_fill", _lagrange(point), persistent=False)
+        self.register_buffer("fill", _lagrange(point), persistent=False)
 
     def forward(self, a_v: Tensor, slope: Tensor, pixels: slice) -> tuple[Tensor, Tensor]:
         """Transmitted fractions of the light of old stars, and of young stars and gas.
@@ -64,20 +64,20 @@ class DustScreen(nn.Module):
             Each of shape ``(*batch, pixel)``, in the precision of the tables.
         """
         start, stop, _ = pixels.indices(self.size)
-        first = (start + self._before) // _BLOCK
-        blocks = slice(first, -(-(stop + self._before) // _BLOCK))
-        tables = (self._log_curve[blocks].flatten(), self._log_wave[blocks].flatten())
+        first = (start + self.before) // BLOCK
+        blocks = slice(first, -(-(stop + self.before) // BLOCK))
+        tables = (self.log_curve[blocks].flatten(), self.log_wave[blocks].flatten())
         depth = dust_depth(a_v, slope, *tables)
         points = torch.stack([depth, BIRTH_CLOUD_RATIO * depth]).exp()
-        passed = (points.unflatten(-1, (-1, _POINTS)) @ self._fill.to(depth.dtype)).flatten(-2)
-        offset = start + self._before - first * _BLOCK
+        passed = (points.unflatten(-1, (-1, _POINTS)) @ self.fill.to(depth.dtype)).flatten(-2)
+        offset = start + self.before - first * BLOCK
         old, young = passed[..., offset : offset + stop - start]
         return old, young
 
 
 def _lagrange(point: Tensor) -> Tensor:
     """Values at the pixels of a block of the polynomials of Lagrange, ``(point, pixel)``."""
-    pixel = torch.arange(_BLOCK, dtype=torch.float64)
+    pixel = torch.arange(BLOCK, dtype=torch.float64)
     rows = []
     for index, own in enumerate(point):
         others = torch.cat([point[:index], point[index + 1 :]])[:, None]

@@ -82,8 +82,8 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         self._natural = Variable("value", transform=transform)
         self.noise_law = NormalNoise()
 
-    def _law(self, like: Tensor, parents: Parents) -> tuple[Bound, ...]:
-        """Location, scale and bounds on the natural scale."""
+    def law(self, like: Tensor, parents: Parents) -> tuple[Bound, ...]:
+        """Location, scale and bounds on the natural scale, for values of the type of ``like``."""
         bounds = (self._natural_bound(bound, like) for bound in self.support(parents))
         return evaluate(self.location, parents), evaluate(self.scale, parents), *bounds
 
@@ -98,7 +98,7 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
     def assign(self, noise: Tensor, parents: Parents) -> Tensor:
         """The value, physical, shape ``(*shape)``; NaN where the bounds leave no room."""
         support = self.support(parents)
-        location, scale, lower, upper = self._law(noise, parents)
+        location, scale, lower, upper = self.law(noise, parents)
         ends = _standardised(lower, upper, _tensor(location, noise), _tensor(scale, noise))
         natural = location + scale * value_of_noise(noise, *ends)
         # Rounding must not carry a value over its bound.
@@ -107,19 +107,19 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
 
     def invert(self, value: Tensor, parents: Parents) -> Tensor:
         """The noise, shape ``(*shape)``; NaN outside the bounds, finite on them."""
-        return _noise(self._natural.forward(value), *self._law(value, parents))
+        return _noise(self._natural.forward(value), *self.law(value, parents))
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
         derivative = self._natural.log_abs_derivative(value)
-        return _density(self._natural.forward(value), derivative, *self._law(value, parents))
+        return _density(self._natural.forward(value), derivative, *self.law(value, parents))
 
     @classmethod
     def invert_all(
         cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
     ) -> list[Tensor]:
         """See :class:`AbstractInvertibleMechanism`."""
-        laws = [m._law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
+        laws = [m.law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
         natural = [m._natural.forward(v) for m, v in zip(mechanisms, values, strict=True)]
         if not _alike(values, laws):
             return [_noise(n, *law) for n, law in zip(natural, laws, strict=True)]
@@ -130,7 +130,7 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
     ) -> list[Tensor]:
         """See :class:`AbstractInvertibleMechanism`."""
-        laws = [m._law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
+        laws = [m.law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
         pairs = [(m._natural, v) for m, v in zip(mechanisms, values, strict=True)]
         natural = [scale.forward(value) for scale, value in pairs]
         derivative = [scale.log_abs_derivative(value) for scale, value in pairs]

@@ -80,7 +80,8 @@ class StructuralCausalModel(nn.Module):
         self.graph = CausalGraph({name: v.parents for name, v in declared.items()})
         self.variables = {name: declared[name] for name in self.graph.order}
         self.aliases = dict(aliases or {})
-        self._laws = frozenset(self.graph.require(name) for name in laws)
+        #: Variables whose bounds hold under actions too.
+        self.laws = frozenset(self.graph.require(name) for name in laws)
         # Prefixed, because a module dictionary refuses names such as "type" or "values".
         self._mechanisms = nn.ModuleDict({f"v_{n}": mechanisms[n] for n in self.graph.order})
         self._by_name = {n: mechanisms[n] for n in self.graph.order}
@@ -382,7 +383,7 @@ class StructuralCausalModel(nn.Module):
         return state, total
 
     def _bounds(self, name: str, parents: Family) -> tuple[Bound, Bound]:
-        return self.mechanisms[name].support(parents) if name in self._laws else UNBOUNDED
+        return self.mechanisms[name].support(parents) if name in self.laws else UNBOUNDED
 
     def _checked(
         self,

@@ -236,7 +236,7 @@ def _rebuilt(
     mechanisms: Mapping[str, AbstractMechanism],
 ) -> StructuralCausalModel:
     together = {**model.mechanisms, **mechanisms}
-    return StructuralCausalModel(variables, together, model.aliases, tuple(model._laws))
+    return StructuralCausalModel(variables, together, model.aliases, tuple(model.laws))
 
 
 def _log_copula(first: Tensor, second: Tensor, rho: float) -> Tensor:
