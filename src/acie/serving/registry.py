@@ -15,8 +15,8 @@ import acie
 from acie.engine import CounterfactualEngine
 from acie.errors import ConfigurationError, UnknownModel
 from acie.manifest import bundled_models
-from acie.observation import WAVELENGTH, Observation
 from acie.serving.refusals import ModelInUse
+from acie.simulation import Simulator, SurveyConfig
 
 #: Names and versions of models in requests: no separators of paths, no leading dot.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -126,14 +126,10 @@ class LoadedModel:
                 found=f"{source}, a model of tables",
                 remedy="Ask it with acie infer or the library.",
             )
-        # A flat spectrum exercises every part; what it says does not matter.
-        flux = torch.ones(1, WAVELENGTH.size)
-        observation = Observation(
-            flux=flux,
-            ivar=flux * 100.0,
-            redshift=torch.tensor([0.1], dtype=torch.float64),
-            lsf=flux.double() * 60.0,
-        )
+        # A galaxy of the model's own is answered ten times as fast as a spectrum that none has.
+        survey = SurveyConfig(redshift=(0.1, 0.1), snr=(20.0, 20.0))
+        simulator = Simulator(engine.scm, engine.physics, engine.noise_model, survey)
+        observation = simulator.draw(1, torch.Generator().manual_seed(0)).observation
         engine.counterfactual(observation, "stellar_mass*=1.5", num_samples=32)
         engine.estimate_redshift(observation)
         return cls(engine, source)
