@@ -3,7 +3,7 @@
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
-PROCESSES ?= 3
+PROCESSES ?= 2
 
 .PHONY: install servers dashboard page test check images wheel audit version demo train
 
@@ -45,7 +45,7 @@ page:  ## the same, where Node is there
 	@if command -v npm >/dev/null && node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))'; \
 	then $(MAKE) dashboard; else echo "no Node 20: the dashboard is not built, its tests are skipped"; fi
 
-# Three processes of one thread each, a file in one of them: a third of the time goes to waiting for servers.
+# Two processes of one thread each, a file in one of them; a third gains nothing on two cores.
 test: install servers page  ## set up and run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --durations 30
 
