@@ -88,7 +88,7 @@ def eager_answer(
         x = torch.from_numpy(np.concatenate([x_s, x_l], -1)).double()
         given = {"redshift": observation.redshift.double().expand(x.shape[:-1])}
         values, _ = scm.from_unconstrained(x, (*SPECTRAL_NAMES, *LATENT_NAMES), given)
-        (binary,) = (n for n, m in scm.mechanisms.items() if isinstance(m, ThresholdMechanism))
+        binary = _binary(engine)
         odds = scm.enumerate_binary(values, binary)
         first, second = torch.from_numpy(uniform).unbind(-1)
         values[binary] = (first < torch.sigmoid(odds[1] - odds[0])).double()
@@ -163,7 +163,7 @@ def compare_answers(
             own = eager_answer(engine, part, noise, uniform, question.text)
             arrays = {n: getattr(part, n).numpy() for n in ("flux", "ivar", "lsf", "redshift")}
             other = exported.answer(**arrays, do=question.do, noise=noise, uniform=uniform)
-            same = _same(own, other, exported.manifest["variables"])
+            same = _same(own, other, exported.manifest["variables"].index(_binary(engine)))
             errors["flips"].append(~same)
             errors["log_q"].append(np.abs(own["log_q"] - other["log_q"]).ravel())
             errors["state"].append(_state_error(own, other, same))
@@ -191,9 +191,15 @@ def _largest_of_most(errors: np.ndarray) -> float:
     return float(np.quantile(errors, 0.999)) if errors.size else math.inf
 
 
-def _same(own: dict, other: dict, names: list[str]) -> np.ndarray:
-    """Draws on the same side of every threshold, possible in both or in neither."""
-    binary, same = names.index("quenched"), True
+def _binary(engine: CounterfactualEngine) -> str:
+    """The one variable on a side of a threshold."""
+    (name,) = (n for n, m in engine.scm.mechanisms.items() if isinstance(m, ThresholdMechanism))
+    return name
+
+
+def _same(own: dict, other: dict, binary: int) -> np.ndarray:
+    """Draws on the same side of the threshold, possible in both or in neither."""
+    same = True
     for world in ("factual_state", "counterfactual_state"):
         pair = (own[world][..., binary], other[world][..., binary])
         same = same & ((pair[0] == pair[1]) | (np.isnan(pair[0]) & np.isnan(pair[1])))

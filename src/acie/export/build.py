@@ -125,7 +125,7 @@ def _add_answer(
     progress("checking answers against the engine")
     tolerance = AnswerTolerance()
     found = compare_answers(engine, ExportedModel(draft), galaxies, _SEED)
-    check(found, tolerance, "the exported answer")
+    check(found, tolerance, "the exported answer", "with --network-only")
     facts["parity"]["answer"] = {**found, "tolerance": finite(tolerance)}
 
 

@@ -174,8 +174,10 @@ def finite(tolerance: Any) -> dict[str, float]:
     return {name: limit for name, limit in vars(tolerance).items() if math.isfinite(limit)}
 
 
-def check(figures: Mapping[str, Any], tolerance: Any, what: str) -> None:
-    """Refuse figures beyond the tolerance.
+def check(
+    figures: Mapping[str, Any], tolerance: Any, what: str, instead: str = "without --quantize"
+) -> None:
+    """Refuse figures beyond the tolerance; ``instead`` says how it may still be exported.
 
     Raises:
         ParityError: With all figures at fault.
@@ -187,5 +189,5 @@ def check(figures: Mapping[str, Any], tolerance: Any, what: str) -> None:
             what,
             expected=", ".join(f"{name} at most {limits[name]:g}" for name in wrong),
             found=", ".join(f"{name} {value:.3g}" for name, value in wrong.items()),
-            remedy="Nothing was written. Use the model with torch, or export without --quantize.",
+            remedy=f"Nothing was written. Use the model with torch, or export {instead}.",
         )
