@@ -25,7 +25,8 @@ The first two give the mean over seeds of means and standard deviations, and the
 seed to seed as the error of one run; the others the errors of a jackknife. Columns: mean and
 standard deviation of log10 stellar mass and log10 age, with errors.
 
-Needs emcee, Bagpipes, nautilus and the checkpoints of ``bagpipes_fit.py``. An hour of one core:
+Needs the extra ``benchmarks`` (emcee, Bagpipes, nautilus) and, for the stages that start from
+Bagpipes' posterior, the checkpoints of ``bagpipes_fit.py``. An hour of one core:
 
     python benchmarks/bagpipes_arbiter.py --data ../shared/data --work fits --out results.json
 """

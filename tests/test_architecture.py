@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "acie"
 #: Leaves that everything may import.
 FOUNDATIONS = {
     "errors", "units", "device", "seeds", "threads", "variables", "quantiles", "distinct",
-    "allocator", "folders", "tensor_files",
+    "allocator", "folders", "tensor_files", "replay",
 }  # fmt: skip
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars
@@ -31,6 +31,7 @@ LAYERS = {
     "threads": set(),
     "distinct": set(),
     "allocator": set(),
+    "replay": set(),
     "folders": set(),
     "tensor_files": set(),
     "variables": set(),

@@ -22,8 +22,17 @@ from acie.physics import OBSERVED, Sightline, StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
 from acie.redshift import RedshiftEstimate, RedshiftScanner
 from acie.refinement import PosteriorRefiner, RefinementModels
+from acie.replay import Replay
 from acie.results import Abduction, CounterfactualResult, PosteriorSamples, QualityFlag
-from acie.scm import Intervention, describe, parse_interventions
+from acie.scm import (
+    Do,
+    Intervention,
+    Scale,
+    Shift,
+    describe,
+    parse_interventions,
+    with_tensors,
+)
 from acie.simulation import SPECTRAL_NAMES, NoiseModel, build_galaxy_scm
 from acie.threads import spread, undivided
 
@@ -52,7 +61,10 @@ class CounterfactualEngine:
         self.physics = StellarPopulationModel(bundle.templates)
         self.scm = build_galaxy_scm(self.physics)
         self.noise_model = NoiseModel() if noise_model is None else noise_model
-        models = RefinementModels(bundle.estimator, self.physics, self.scm, self.noise_model)
+        self._replay = Replay()
+        models = RefinementModels(
+            bundle.estimator, self.physics, self.scm, self.noise_model, self._replay
+        )
         self._refiner = PosteriorRefiner(models, refinement)
         self._scanner: RedshiftScanner | None = None
 
@@ -133,7 +145,8 @@ class CounterfactualEngine:
         posterior = self.infer(observation, num_samples, generator, sightlines)
         with undivided():
             with torch.inference_mode():
-                noise = self.scm.abduct(posterior.values, generator)
+                exact = self._replay("invert", self.scm.invert, posterior.values)
+                noise = self.scm.abduct(posterior.values, generator, exact)
             return Abduction(posterior, _plain(noise), observation.batched().flux)
 
     # -- step 2: action -----------------------------------------------------------------------
@@ -243,7 +256,7 @@ class CounterfactualEngine:
         """Draws for which the actions are possible, their new states, and the flag PARTIAL."""
         factual = abduction.posterior.values
         with torch.inference_mode():
-            values = self.scm.predict(abduction.noise, factual, actions, hold, strict=False)
+            values = self._predicted(abduction.noise, factual, actions, tuple(hold))
         values = _plain(values)
         possible = torch.stack([~value.isnan() for value in values.values()]).all(0)
         partial = ~possible.all(0)
@@ -262,6 +275,28 @@ class CounterfactualEngine:
             }
         return abduction, values, partial.long() * int(QualityFlag.PARTIAL)
 
+    def _predicted(
+        self,
+        noise: Mapping[str, Tensor],
+        factual: Mapping[str, Tensor],
+        actions: Mapping[str, Intervention],
+        hold: tuple[str, ...],
+    ) -> dict[str, Tensor]:
+        """The state after the actions; variables that nothing moves are the very same tensors."""
+
+        def moved(noise: dict, factual: dict, actions: dict) -> dict[str, Tensor]:
+            found = self.scm.predict(noise, factual, actions, hold, strict=False)
+            return {n: value for n, value in found.items() if value is not factual.get(n)}
+
+        if all(isinstance(action, Do | Shift | Scale) for action in actions.values()):
+            # Sizes of actions as tensors: one recording serves all of them.
+            sized = {name: with_tensors(action) for name, action in actions.items()}
+            found = self._replay(("predict", hold), moved, noise, factual, sized)
+        else:
+            # Who knows what a function that was given does.
+            found = moved(noise, factual, actions)
+        return {name: found.get(name, factual.get(name)) for name in self.scm.variables}
+
     def _change(
         self, values: Mapping[str, Tensor], sightlines: Sequence[Sightline], factual: Tensor
     ) -> Tensor:
@@ -275,7 +310,7 @@ class CounterfactualEngine:
         new[1:] = (stacked[:, 1:] != stacked[:, :-1]).any(0)
         draws = DistinctDraws(new)
         causes = draws.take(dict(values), names)
-        light = self.physics.coefficients(causes)
+        light = self._replay("light", self.physics.coefficients, causes)
         change = torch.empty_like(factual)
 
         def work(part: Part) -> None:

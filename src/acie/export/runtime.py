@@ -65,9 +65,12 @@ class OnnxEstimator:
         self, x_s: Tensor, root: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """See :meth:`NeuralPosteriorEstimator.sample_latent`."""
+        noise = torch.randn(*x_s.shape[:-1], self.n_latent, generator=generator)
+        return self.latent_of(noise, x_s, root)
+
+    def latent_of(self, noise: Tensor, x_s: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`NeuralPosteriorEstimator.latent_of`."""
         lead = x_s.shape[:-1]
-        count = x_s.numel() // x_s.shape[-1]
-        noise = torch.randn(count, self.n_latent, generator=generator)
         feed = {
             "x_s": _array(x_s.reshape(-1, *x_s.shape[-2:])),
             "redshift": _array(root.reshape(-1)),

@@ -125,12 +125,23 @@ class NeuralPosteriorEstimator(nn.Module):
         self, x_s: Tensor, root: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """One latent draw for each ``x_s`` ``(sample, batch, n_spectral)``, with log density."""
+        noise = torch.randn(*x_s.shape[:-1], self.n_latent, generator=generator).to(x_s)
+        return self.latent_of(noise, x_s, root)
+
+    @torch.no_grad()
+    def latent_of(self, noise: Tensor, x_s: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
+        """Latent draws of standard normal noise ``(sample, batch, n_latent)``, with log density.
+
+        Arguments:
+            noise: One for each draw of the spectral variables.
+            x_s: Shape ``(sample, batch, n_spectral)``.
+            root: Observed roots, as of :meth:`loss`.
+        """
         lead = x_s.shape[:-1]
         if self.latent is None:
             return x_s.new_empty((*lead, 0)), x_s.new_zeros(lead)
         context = self._context(x_s, root).reshape(-1, self.n_spectral + self.n_root)
-        with torch.no_grad():
-            x_l, log_q = self.latent.draw(context, generator)
+        x_l, log_q = self.latent.draw_of(noise.reshape(-1, self.n_latent), context)
         return x_l.reshape(*lead, self.n_latent), log_q.reshape(lead)
 
     def _context(self, x_s: Tensor, root: Tensor) -> Tensor:

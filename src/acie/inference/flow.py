@@ -7,6 +7,7 @@ distributions off for the whole process; the state found before the import is re
 __all__ = ["PosteriorFlow"]
 
 import math
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,6 +16,7 @@ from torch.distributions import Distribution
 
 from acie.device import full_precision
 from acie.errors import ConfigurationError, NotFitted
+from acie.replay import Constant
 
 _validation = Distribution._validate_args
 import zuko  # noqa: E402
@@ -70,6 +72,7 @@ class _FlowDistribution:
         self._loc, self._tri, self._flow = loc, tri, spline(context)
         self.spline, self.context = spline, context
         self._shift, self._scale = shift, scale
+        self.placement = _Placement(loc, tri, shift, scale)
         self.ladj = tri.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum()
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -101,17 +104,27 @@ class _FlowDistribution:
     def push(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Map standard normal noise ``(sample, batch, dim)`` to draws and their log density."""
         white, ladj = self._flow.transform.inv.call_and_ladj(noise)
-        return self.place(white), _log_normal(noise) - ladj + self.ladj
+        return self.placement(white), _log_normal(noise) - ladj + self.ladj
 
-    def place(self, white: Tensor) -> Tensor:
-        """Whitened variables ``(sample, batch, dim)`` to their location and scale."""
+
+@dataclass(frozen=True)
+class _Placement:
+    """Whitened variables to their location and scale; arguments as of the density."""
+
+    loc: Tensor
+    tri: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def __call__(self, white: Tensor) -> Tensor:
+        """Map ``(sample, batch, dim)``."""
         # Samples become columns, so that one triangular solve serves them all.
         columns = white.permute(1, 2, 0)
-        centred = torch.linalg.solve_triangular(self._tri, columns, upper=False)
-        return (centred.permute(2, 0, 1) + self._loc) * self._scale + self._shift
+        centred = torch.linalg.solve_triangular(self.tri, columns, upper=False)
+        return (centred.permute(2, 0, 1) + self.loc) * self.scale + self.shift
 
 
-class _CouplingLayers:
+class _CouplingLayers(Constant):
     """Weights of a spline flow's layers, in the order and the parts that its inverse needs.
 
     In a coupling layer the first half of the variables depends on the context alone. All layers
@@ -137,7 +150,7 @@ class _CouplingLayers:
         for layer in layers:
             halves = [(layer.order == half).nonzero()[:, 0] for half in (0, 1)]
             linear = [part for part in layer.hyper if isinstance(part, nn.Linear)]
-            pairs = [(part.mask * part.weight, part.bias) for part in linear]
+            pairs = [(part.mask * part.weight, part.bias.detach()) for part in linear]
             (weight, bias), *between, last = pairs
             rows = torch.arange(layer.total, device=place.device)
             ends = [(half[:, None] * layer.total + rows).flatten() for half in halves]
@@ -292,13 +305,13 @@ class _Whitened:
     """
 
     def __init__(self, law: "_FlowDistribution") -> None:
-        self._law = law
+        self._place, self._ladj = law.placement, law.ladj
         self._inverse = _CouplingInverse(law.spline, law.context)
 
     def __call__(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draws ``(sample, batch, dim)`` and log |d draw / d noise|, ``(sample, batch)``."""
         white, ladj = self._inverse(noise)
-        return self._law.place(white), ladj - self._law.ladj
+        return self._place(white), ladj - self._ladj
 
 
 class PosteriorFlow(nn.Module):
@@ -418,7 +431,7 @@ class PosteriorFlow(nn.Module):
         )
         # Bounded so that an early training step cannot overflow float32.
         tri = torch.diag_embed(log_diagonal.clamp(-6.0, 9.0).exp())
-        row, column = torch.tril_indices(self.dim, self.dim, -1, device=tri.device)
+        row, column = torch.tril_indices(self.dim, self.dim, -1, device=tri.device).unbind()
         # Rows are scaled with their diagonal: correlations, not precisions, are what is learned.
         below = torch.zeros_like(tri)
         below[..., row, column] = rest * tri[..., row, row]
@@ -450,11 +463,15 @@ class PosteriorFlow(nn.Module):
         Returns:
             Draws ``(batch, dim)`` and their log density ``(batch,)``.
         """
+        noise = torch.randn(len(context), self.dim, generator=generator).to(context)
+        return self.draw_of(noise, context)
+
+    def draw_of(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`draw` of given standard normal noise, ``(batch, dim)``."""
         if self.dim == 1:
             # A single variable has no coupling layers.
-            x, log_q = self.sample_and_log_prob(1, context, generator)
+            x, log_q = self(context).push(noise[None])
             return x[0], log_q[0]
-        noise = torch.randn(len(context), self.dim, generator=generator).to(context)
         x, log_det = self(context).whitened()(noise[None])
         return x[0], _log_normal(noise) - log_det[0]
 

@@ -111,6 +111,7 @@ class DelayedTauSolver:
         low, high, count = self._AGES
         self._log_age = torch.linspace(math.log(low), math.log(high), count, dtype=torch.float64)
         self._log_x = torch.linspace(*self._LOG_X, dtype=torch.float64)
+        self._spacing = float(self._log_x[1] - self._log_x[0])
         self._table: Tensor | None = None
 
     def __call__(self, age_gyr: Tensor, specific_sfr_age: Tensor) -> Tensor:
@@ -192,7 +193,6 @@ class DelayedTauSolver:
         place = torch.searchsorted(near, goal).clamp(1, _STRIDE)
         left, right = near.gather(1, place - 1), near.gather(1, place)
         part = ((goal - left) / (right - left).clamp(min=1e-12)).clamp(0.0, 1.0)
-        spacing = float(self._log_x[1] - self._log_x[0])
         column = columns.gather(1, place - 1) + part
-        slope = ((left - right) / spacing).clamp(max=_FLATTEST)
-        return self._log_x[0].to(age.device) + spacing * column[:, 0], slope[:, 0]
+        slope = ((left - right) / self._spacing).clamp(max=_FLATTEST)
+        return self._log_x[0].to(age.device) + self._spacing * column[:, 0], slope[:, 0]

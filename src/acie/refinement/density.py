@@ -4,7 +4,7 @@ __all__ = ["CAUSES", "ExactSpectra", "GalaxyPrior", "RefinementModels", "Settled
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from acie.inference import NeuralPosteriorEstimator
 from acie.observation import Observation
 from acie.physics import OBSERVED, Sightline, StellarPopulationModel
 from acie.refinement.reduced import ReducedLikelihood
+from acie.replay import Replay
 from acie.scm import StructuralCausalModel
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, NoiseModel, SpectrumLikelihood
 from acie.threads import spread
@@ -33,12 +34,34 @@ class RefinementModels:
         physics: The forward model.
         scm: The causal model, which is the prior.
         noise_model: How measured spectra differ from perfect ones.
+        replay: Plays back what is called for every galaxy.
     """
 
     estimator: NeuralPosteriorEstimator
     physics: StellarPopulationModel
     scm: StructuralCausalModel
     noise_model: NoiseModel
+    replay: Replay = field(default_factory=Replay)
+
+    def prior(
+        self, x: Tensor, x_l: Tensor, log_q: Tensor, redshift: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """States, log prior over the latent draws' density, and probability to be quenched.
+
+        Arguments:
+            x: Unconstrained spectral variables, ``(sample, batch, n_spectral)``.
+            x_l: Unconstrained latent ones, ``(sample, batch, n_latent)``.
+            log_q: Log density of the latter, ``(sample, batch)``.
+            redshift: Shape ``(batch,)``.
+        """
+        values, log_det = self.scm.from_unconstrained(
+            torch.cat([x, x_l.double()], -1),
+            (*SPECTRAL_NAMES, *LATENT_NAMES),
+            {"redshift": redshift.double().expand(x.shape[:-1])},
+        )
+        odds = self.scm.enumerate_binary(values, "quenched")
+        log_prior = torch.logsumexp(odds, 0) - log_det - log_q.double()
+        return values, log_prior, torch.sigmoid(odds[1] - odds[0])
 
 
 class GalaxyPrior:
@@ -98,16 +121,13 @@ class GalaxyPrior:
 
     def _pairs(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """States, log prior and probability to be quenched, each of one latent draw."""
-        scm, estimator = self._models.scm, self._models.estimator
-        x_l, log_q = estimator.sample_latent(x.float(), self._redshift.float(), self._generator)
-        values, log_det = scm.from_unconstrained(
-            torch.cat([x, x_l.double()], -1),
-            (*SPECTRAL_NAMES, *LATENT_NAMES),
-            {"redshift": self._redshift.double().expand(x.shape[:-1])},
+        models, redshift = self._models, self._redshift
+        estimator = models.estimator
+        noise = torch.randn(*x.shape[:-1], estimator.n_latent, generator=self._generator)
+        x_l, log_q = models.replay(
+            "latent", estimator.latent_of, noise, x.float(), redshift.float()
         )
-        odds = scm.enumerate_binary(values, "quenched")
-        log_prior = torch.logsumexp(odds, 0) - log_det - log_q.double()
-        return values, log_prior, torch.sigmoid(odds[1] - odds[0])
+        return models.replay("prior", models.prior, x, x_l, log_q, redshift)
 
     def state(self, index: Tensor) -> dict[str, Tensor]:
         """Every variable of the draws ``index`` ``(sample, batch)`` of all that were evaluated."""
@@ -175,6 +195,7 @@ class ExactSpectra:
         sightlines: Sequence[Sightline] | None = None,
     ) -> None:
         self._physics, self._redshift = models.physics, observation.redshift
+        self._replay = models.replay
         self._sightlines = sightlines or models.physics.sightlines_of(observation)
         self.likelihood = SpectrumLikelihood(observation, models.noise_model, inflation)
 
@@ -214,7 +235,7 @@ class ExactSpectra:
     ) -> Tensor:
         """Log likelihood of some distinct draws, whose spectra are written to ``out``."""
         states = draws.take(states, CAUSES, chosen)
-        light = self._physics.coefficients(states)
+        light = self._replay("light", self._physics.coefficients, states)
 
         # Few rows at a time: their spectra are still in the cache when they are compared.
         def work(part: Part) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from acie.inference import PosteriorFlow
+from acie.replay import call
 
 #: Draws whose moments a proposal without splines takes, and how much wider it is.
 _MOMENTS, _WIDE = 512, 1.2
@@ -25,12 +26,18 @@ class AmortisedProposal:
         features: Standardised features, ``(batch, n_features)``.
         generator: Given for galaxies far from what the flow was trained on: the moments of its
             draws are kept only, because splines mean little where they were not trained.
+        replay: Plays back what is called for every galaxy.
     """
 
     def __init__(
-        self, flow: PosteriorFlow, features: Tensor, generator: torch.Generator | None = None
+        self,
+        flow: PosteriorFlow,
+        features: Tensor,
+        generator: torch.Generator | None = None,
+        replay: Callable = call,
     ) -> None:
-        self._map = flow(features).whitened()
+        self._replay = replay
+        self._map = replay("law", lambda features: flow(features).whitened(), features)
         self._shape = (len(features), flow.dim)
         if generator is not None:
             self._map = self._moments(generator)
@@ -61,5 +68,9 @@ class AmortisedProposal:
 
     def variables(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Unconstrained variables and log |d variables / d noise|, ``(sample, batch)``."""
-        x, log_det = self._map(noise.float())
+        x, log_det = self._replay("draws", _mapped, self._map, noise.float())
         return x.double(), log_det.double()
+
+
+def _mapped(of: Callable[[Tensor], tuple[Tensor, Tensor]], noise: Tensor) -> tuple[Tensor, Tensor]:
+    return of(noise)

@@ -192,14 +192,16 @@ class PosteriorRefiner:
         """One group of galaxies; their spectra are written to ``out``."""
         num_samples = len(out)
         flow = self._models.estimator.spectral
-        proposal = AmortisedProposal(flow, features, generator if level.exact else None)
+        proposal = AmortisedProposal(
+            flow, features, generator if level.exact else None, self._models.replay
+        )
         prior = GalaxyPrior(self._models, observation.redshift, generator, level.tries)
         exact = ExactSpectra(self._models, observation, inflation, sightlines)
         target: ReducedTarget | ExactTarget
         if level.exact:
             target = ExactTarget(proposal, prior, exact)
         else:
-            target = ReducedTarget(proposal, prior, exact)
+            target = ReducedTarget(proposal, prior, exact, self._models.replay)
             if earlier is not None:
                 target.add_anchors(earlier.values, earlier.spectra)
         found = AdaptiveImportanceSampler(level.config).run(

@@ -11,6 +11,7 @@ from acie.inference import temper
 from acie.refinement.density import CAUSES, ExactSpectra, GalaxyPrior, Settled
 from acie.refinement.proposal import AmortisedProposal
 from acie.refinement.reduced import ReducedLikelihood
+from acie.replay import call
 
 #: Draws whose exact spectra make the basis of the reduced likelihood.
 ANCHORS = 26
@@ -34,12 +35,18 @@ class ReducedTarget:
         proposal: Maps noise to variables.
         prior: Prior density.
         exact: Exact spectra.
+        replay: Plays back what is called for every galaxy.
     """
 
     def __init__(
-        self, proposal: AmortisedProposal, prior: GalaxyPrior, exact: ExactSpectra
+        self,
+        proposal: AmortisedProposal,
+        prior: GalaxyPrior,
+        exact: ExactSpectra,
+        replay: Callable = call,
     ) -> None:
         self._proposal, self._prior, self._exact = proposal, prior, exact
+        self._replay = replay
         self._reduced: ReducedLikelihood | None = None
         #: Exact spectra of the first draws.
         self.known: Settled | None = None
@@ -58,7 +65,8 @@ class ReducedTarget:
         states, log_prior = self._prior(x)
         if self._reduced is None:
             self._reduced = self._reduce({name: states[name][:ANCHORS] for name in CAUSES})
-        likelihood, coordinates = self._reduced(states)
+        causes = {name: states[name] for name in CAUSES}
+        likelihood, coordinates = self._replay("reduced", _evaluated, self._reduced, causes)
         self._likelihoods.append(likelihood)
         self._coordinates.append(coordinates)
         return log_prior + log_det + likelihood
@@ -146,6 +154,12 @@ class ExactTarget:
         middle, slopes = regress(spectra)
         gradient, information = self._exact.likelihood.information(middle, slopes)
         return _newton(centre, scale, gradient, information)
+
+
+def _evaluated(
+    reduced: ReducedLikelihood, states: dict[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    return reduced(states)
 
 
 def _regression(noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor, Callable]:

@@ -37,12 +37,21 @@ __all__ = [
     "Worlds",
     "describe",
     "parse_interventions",
+    "with_tensors",
 ]
 
 from acie.scm.bounded_mechanisms import TruncatedNormalMechanism, UniformMechanism
 from acie.scm.flow_mechanism import FlowMechanism
 from acie.scm.graph import CausalGraph
-from acie.scm.interventions import Do, Intervention, Policy, Replace, Scale, Shift
+from acie.scm.interventions import (
+    Do,
+    Intervention,
+    Policy,
+    Replace,
+    Scale,
+    Shift,
+    with_tensors,
+)
 from acie.scm.language import describe, parse_interventions
 from acie.scm.learned_locations import KernelLocation, MixedLocation, NetworkLocation
 from acie.scm.learned_mechanisms import (

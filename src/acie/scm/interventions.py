@@ -4,10 +4,10 @@ Values may be numbers or tensors that broadcast to the samples. ``Shift``, ``Sca
 ``Policy`` act on the factual state, so actions on disjoint variables commute.
 """
 
-__all__ = ["Do", "Intervention", "Policy", "Replace", "Scale", "Shift"]
+__all__ = ["Do", "Intervention", "Policy", "Replace", "Scale", "Shift", "with_tensors"]
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -92,6 +92,16 @@ class Replace:
 
 
 Intervention = Do | Shift | Scale | Replace | Policy
+
+
+def with_tensors(action: Intervention) -> Intervention:
+    """The same action with its number as a tensor in double precision, which changes no result."""
+    numbers = {
+        part.name: torch.tensor(getattr(action, part.name), dtype=torch.float64)
+        for part in fields(action)
+        if isinstance(getattr(action, part.name), float | int) and part.name != "dex"
+    }
+    return replace(action, **numbers)
 
 
 def _like(value: float | Tensor, factual: Tensor) -> Tensor:

@@ -196,22 +196,42 @@ class StructuralCausalModel(nn.Module):
             total = total + term
         return total
 
-    def abduct(self, values: State, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    def abduct(
+        self,
+        values: State,
+        generator: torch.Generator | None = None,
+        exact: State | None = None,
+    ) -> dict[str, Tensor]:
         """The noise behind the values: exact, or drawn from what a discrete value leaves.
+
+        Arguments:
+            values: Every variable; derived ones may be left out.
+            generator: Source of the drawn noise.
+            exact: From :meth:`invert`, where it is known.
 
         Raises:
             NotInvertible: A mechanism that is neither invertible nor discrete.
             OutsideSupport: A value that its mechanism cannot produce.
         """
         state = self.complete(values)
-        random = [n for n, mechanism in self.mechanisms.items() if mechanism.noise_law is not None]
-        exact = self._of_kinds("invert_all", random, state)
+        exact = self.invert(state) if exact is None else exact
         return {
             name: refuse_impossible(name, exact[name])
             if name in exact
-            else self._abduct_one(name, self.mechanisms[name], state, generator)
-            for name in random
+            else self._abduct_one(name, mechanism, state, generator)
+            for name, mechanism in self.mechanisms.items()
+            if mechanism.noise_law is not None
         }
+
+    def invert(self, values: State) -> dict[str, Tensor]:
+        """The noise of all invertible mechanisms; NaN where none gives the value.
+
+        Arguments:
+            values: Every variable; derived ones may be left out.
+        """
+        state = self.complete(values)
+        random = [n for n, mechanism in self.mechanisms.items() if mechanism.noise_law is not None]
+        return self._of_kinds("invert_all", random, state)
 
     def predict(
         self,

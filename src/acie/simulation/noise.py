@@ -236,7 +236,7 @@ class SpectrumLikelihood:
     def _gram(self, squares: Tensor) -> Tensor:
         """M, ``(*, term, term)``."""
         gram = 0.5 * (squares[..., self._sum] + squares[..., self._difference])
-        unit = torch.eye(len(self.basis), dtype=gram.dtype, device=gram.device)
+        unit = torch.eye(self.noise.calibration_terms, dtype=gram.dtype, device=gram.device)
         prior = unit / self.noise.calibration**2
         return gram + prior
 
