@@ -17,8 +17,8 @@ import acie
 from acie.allocator import keep_freed_memory
 from acie.engine import CounterfactualEngine
 from acie.export import ExportedModel, with_onnx
-from acie.export.answer_parity import eager_answer
-from acie.export.parity import eager_draws
+from acie.export.answer.parity import eager_answer
+from acie.export.network.parity import eager_draws
 from acie.simulation import Simulator, SurveyConfig
 from acie.threads import undivided
 

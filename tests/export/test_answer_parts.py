@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import acie
-from acie.export.answer_parity import QUESTIONS
-from acie.export.light import light_graph
-from acie.export.parity import eager_draws, simulate
-from acie.export.tables import LogNormalTail, TruncatedNormal
-from acie.export.worlds import ACTIONS, CausalWorlds
+from acie.export.answer.light import light_graph
+from acie.export.answer.parity import QUESTIONS
+from acie.export.answer.worlds import ACTIONS, CausalWorlds
+from acie.export.graph.tables import LogNormalTail, TruncatedNormal
+from acie.export.network.parity import eager_draws, simulate
 from acie.physics import OBSERVED
 from acie.scm.truncated_normal import noise_of_value, value_of_noise
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES

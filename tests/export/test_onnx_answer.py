@@ -11,13 +11,13 @@ import torch
 import acie
 from acie.errors import IncompatibleBundle, ParityError
 from acie.export import ExportedModel, export_model, read_export
-from acie.export.answer_parity import (
+from acie.export.answer.parity import (
     QUESTIONS,
     AnswerTolerance,
     compare_answers,
     eager_answer,
 )
-from acie.export.parity import check
+from acie.export.network.parity import check
 from acie.simulation import Simulator
 
 pytest.importorskip("onnxruntime")
@@ -142,8 +142,8 @@ def test_an_answer_that_differs_is_refused(engine, model, monkeypatch, name, fac
         answer = true(*arguments)
         return {**answer, name: factor * answer[name]}
 
-    monkeypatch.setattr("acie.export.answer_parity.QUESTIONS", QUESTIONS[:1])
-    monkeypatch.setattr("acie.export.answer_parity.eager_answer", other)
+    monkeypatch.setattr("acie.export.answer.parity.QUESTIONS", QUESTIONS[:1])
+    monkeypatch.setattr("acie.export.answer.parity.eager_answer", other)
     with pytest.raises(ParityError, match=f"{figure} at most"):
         check(compare_answers(engine, model, 2, 1, 8), AnswerTolerance(), "the exported answer")
 

@@ -12,12 +12,12 @@ import torch
 
 import acie
 import acie.export.build
-import acie.export.eight_bits
 from acie.benchmark import BenchmarkConfig, run_benchmark
 from acie.cli import main
 from acie.errors import ChecksumMismatch, ConfigurationError, IncompatibleBundle, ParityError
 from acie.export import ExportedModel, export_model, read_export, with_onnx
-from acie.export.parity import Tolerance, check, compare, eager_draws, simulate
+from acie.export.network import eight_bits
+from acie.export.network.parity import Tolerance, check, compare, eager_draws, simulate
 
 pytest.importorskip("onnxruntime")
 
@@ -192,10 +192,10 @@ def of_eight_bits(engine, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # Of 24 truths each moves coverage by four points, and what else the machine does decides
         # how fast one is: `acie export --quantize int8` asks for both, with 1000 galaxies.
-        tolerance = dataclasses.replace(acie.export.eight_bits.QUANTISED, coverage=math.inf)
+        tolerance = dataclasses.replace(eight_bits.QUANTISED, coverage=math.inf)
         patch.setattr(acie.export.build, "QUANTISED", tolerance)
         patch.setattr(acie.export.build, "_CALIBRATION", 32)
-        patch.setattr(acie.export.eight_bits, "_FASTER", 0.0)
+        patch.setattr(eight_bits, "_FASTER", 0.0)
         made = export_model(engine, folder, quantize="int8", galaxies=24, card="# One\ntext")
     return folder, made
 
@@ -228,4 +228,4 @@ def test_every_layer_is_accounted_for_in_the_manifest_and_the_card(engine, of_ei
 @pytest.mark.parametrize(("smaller", "faster"), [(3.4, 2.5), (3.6, 1.9)])
 def test_bits_that_save_too_little_are_refused(smaller, faster):
     with pytest.raises(ParityError, match="--quantize int8"):
-        acie.export.eight_bits.worth(smaller, faster, {})
+        eight_bits.worth(smaller, faster, {})

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from acie.errors import ConfigurationError
-from acie.export.recorder import record
+from acie.export.graph.recorder import record
 
 onnxruntime = pytest.importorskip("onnxruntime")
 _ROWS = 53

@@ -33,7 +33,7 @@ def network_stages(
     """
     if not set(_STAGES).intersection(config.stages) or not _available(config):
         return
-    from acie.export.parity import eager_draws
+    from acie.export.network.parity import eager_draws
 
     inputs = _inputs(engine, data, config.seed)
     eager = _alone(eager_draws(engine.bundle.estimator), inputs)

@@ -9,15 +9,15 @@ from typing import Any
 import acie
 from acie.bundle import ModelBundle
 from acie.engine import CounterfactualEngine
-from acie.export.eight_bits import QUANTISED, calibrated, speedup, worth
 from acie.export.folder import export_folder, write_export
-from acie.export.graphs import compact
-from acie.export.parity import Tolerance, check, compare, eager_draws, finite, simulate
-from acie.export.quantise import with_layers
+from acie.export.graph.joining import compact
+from acie.export.graph.tape import OPSET
+from acie.export.network.eight_bits import QUANTISED, calibrated, speedup, worth
+from acie.export.network.parity import Tolerance, check, compare, eager_draws, finite, simulate
+from acie.export.network.quantise import with_layers
+from acie.export.network.stages import latent_graph, spectral_graph
 from acie.export.runner import ExportedModel
 from acie.export.runtime import with_onnx
-from acie.export.stages import latent_graph, spectral_graph
-from acie.export.tape import OPSET
 from acie.folders import cache_folder
 from acie.manifest import find_bundle
 from acie.observation import Observation
@@ -115,12 +115,12 @@ def _add_answer(
 ) -> None:
     """The graph of whole answers and what is to be said of it, checked against the engine."""
     # Slow to import, and needed by nobody who only runs an export.
-    from acie.export import answer
-    from acie.export.answer_parity import AnswerTolerance, compare_answers
+    from acie.export.answer import whole
+    from acie.export.answer.parity import AnswerTolerance, compare_answers
 
     progress("exporting whole answers")
-    models["answer"] = compact(answer.answer_graph(engine, **graphs))
-    facts |= answer.answer_facts(engine)
+    models["answer"] = compact(whole.answer_graph(engine, **graphs))
+    facts |= whole.answer_facts(engine)
     write_export(draft, models, facts)
     progress("checking answers against the engine")
     tolerance = AnswerTolerance()

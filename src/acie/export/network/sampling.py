@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from acie.errors import ConfigurationError
-from acie.export.coupling import Coupling, Dense
+from acie.export.network.coupling import Coupling, Dense
 from acie.inference import NeuralPosteriorEstimator, PosteriorFlow
 
 

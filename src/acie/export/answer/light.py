@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import torch
 
-from acie.export.tape import Tape
+from acie.export.graph.tape import Tape
 from acie.physics import StellarPopulationModel
 from acie.physics.dust import BIRTH_CLOUD_RATIO
 from acie.physics.pixels import BLOCK as PIXELS

@@ -3,8 +3,8 @@
 The exporter of torch reasons about every size of every array in symbols, which takes minutes for
 the thousands of small steps of the causal model. Here the module runs once, on an example whose
 dynamic sizes are prime numbers that occur nowhere else, and each operation of torch becomes the
-nodes that :mod:`acie.export.operators` has for it. What the module reads off its numbers, as a
-condition would, cannot be part of a graph and is refused.
+nodes that :mod:`acie.export.graph.operators` has for it. What the module reads off its numbers,
+as a condition would, cannot be part of a graph and is refused.
 """
 
 __all__ = ["Recorder", "record"]
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from acie.errors import ConfigurationError
-from acie.export.operators import OPERATORS
-from acie.export.tape import Tape
+from acie.export.graph.operators import OPERATORS
+from acie.export.graph.tape import Tape
 
 #: Operations that make arrays of constants, whatever they are given.
 _CONSTANT = {
@@ -116,7 +116,7 @@ class Recorder(TorchDispatchMode):
                 "module",
                 expected="operations that a graph has",
                 found=str(func),
-                remedy="Add it to acie.export.operators, unless it reads a number off an array.",
+                remedy="Add it to acie.export.graph.operators, unless it reads off a number.",
             )
         # Before the example changes, where it is changed in place.
         inputs = {id(part): self.name(part) for part in _arrays((*args, *kwargs.values()))}

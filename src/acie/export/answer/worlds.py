@@ -10,7 +10,7 @@ __all__ = ["ACTIONS", "CausalWorlds"]
 import torch
 from torch import Tensor, nn
 
-from acie.export.tables import TruncatedNormal
+from acie.export.graph.tables import TruncatedNormal
 from acie.scm import (
     AbstractMechanism,
     DeterministicMechanism,

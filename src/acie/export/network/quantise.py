@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from acie.errors import ConfigurationError
-from acie.export.coupling import Dense
+from acie.export.network.coupling import Dense
 
 #: A layer keeps 16 bits if its 8 bits alone move the median of a variable by more than this share
 #: of its sigma, in 5 of 100 galaxies.
@@ -65,7 +65,7 @@ def quantised(network: nn.Module, draw: Callable[[], Tensor]) -> dict[str, Quant
     The network is changed in place: it then computes with the rounded weights.
 
     Arguments:
-        network: Holds :class:`acie.export.coupling.Dense` layers.
+        network: Holds :class:`acie.export.network.coupling.Dense` layers.
         draw: Runs the network on calibration galaxies, the same each time; ``(sample, batch, n)``.
     """
     dense = {name: part for name, part in network.named_modules() if isinstance(part, Dense)}

@@ -1,4 +1,4 @@
-"""Operations of torch as nodes of a graph, for :mod:`acie.export.recorder`.
+"""Operations of torch as nodes of a graph, for :mod:`acie.export.graph.recorder`.
 
 They are written for what the encoder and the causal model ask of them, and avoid what ONNX
 Runtime lacks in double precision. Each takes the call, the example of its result and the
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from acie.errors import ConfigurationError
-from acie.export.tables import LogNormalTail
-from acie.export.tape import Tape
+from acie.export.graph.tables import LogNormalTail
+from acie.export.graph.tape import Tape
 
 _INT64, _INT32, _BOOL = onnx.TensorProto.INT64, onnx.TensorProto.INT32, onnx.TensorProto.BOOL
 _TAIL = LogNormalTail().scaled

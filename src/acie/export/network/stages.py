@@ -5,11 +5,11 @@ __all__ = ["latent_graph", "spectral_graph"]
 import onnx
 import torch
 
-from acie.export.network import FlowSampling, LatentSampling
-from acie.export.recorder import record
+from acie.export.graph.recorder import record
+from acie.export.network.sampling import FlowSampling, LatentSampling
 from acie.inference import NeuralPosteriorEstimator
 
-#: Sizes of examples, see :func:`acie.export.recorder.record`.
+#: Sizes of examples, see :func:`acie.export.graph.recorder.record`.
 _SAMPLE, _BATCH = 29, 31
 
 

@@ -12,9 +12,9 @@ import torch
 
 from acie.engine import CounterfactualEngine
 from acie.errors import ParityError
-from acie.export.network import FlowSampling, LatentSampling
-from acie.export.parity import ParitySample, Tolerance, eager_draws
-from acie.export.quantise import QuantisedLayer, quantised
+from acie.export.network.parity import ParitySample, Tolerance, eager_draws
+from acie.export.network.quantise import QuantisedLayer, quantised
+from acie.export.network.sampling import FlowSampling, LatentSampling
 from acie.export.runner import ExportedModel
 from acie.inference import NeuralPosteriorEstimator
 from acie.threads import undivided

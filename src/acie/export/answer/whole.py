@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from acie.engine import CounterfactualEngine
-from acie.export.encoding import GraphEncoder
-from acie.export.graphs import Stage, joined
-from acie.export.light import light_graph
-from acie.export.recorder import record
-from acie.export.tape import Tape
-from acie.export.worlds import ACTIONS, CausalWorlds
+from acie.export.answer.encoding import GraphEncoder
+from acie.export.answer.light import light_graph
+from acie.export.answer.worlds import ACTIONS, CausalWorlds
+from acie.export.graph.joining import Stage, joined
+from acie.export.graph.recorder import record
+from acie.export.graph.tape import Tape
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import WAVELENGTH
 from acie.physics import OBSERVED
@@ -86,8 +86,8 @@ def answer_graph(
 
     Arguments:
         engine: Of the model.
-        spectral: From :func:`acie.export.stages.spectral_graph`.
-        latent: From :func:`acie.export.stages.latent_graph`.
+        spectral: From :func:`acie.export.network.stages.spectral_graph`.
+        latent: From :func:`acie.export.network.stages.latent_graph`.
 
     Returns:
         A graph of ``flux``, ``ivar``, ``lsf``, ``redshift``, ``noise`` and the arguments of

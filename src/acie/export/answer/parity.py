@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acie.engine import CounterfactualEngine
-from acie.export.parity import eager_draws
+from acie.export.network.parity import eager_draws
 from acie.export.runner import ExportedModel
 from acie.inference import expected_coverage, rank_statistics
 from acie.observation import Observation
@@ -33,7 +33,7 @@ class AnswerTolerance:
     Arguments:
         flux: Change of a counterfactual pixel in errors of that pixel, for 999 of 1000 pixels.
         line: Largest change of any pixel, as a share of the peak of its spectrum. It is that of
-            lines that nothing broadens, see :mod:`acie.export.light`.
+            lines that nothing broadens, see :mod:`acie.export.answer.light`.
         state: Change of a variable in either world in standard deviations of its posterior, for
             999 of 1000 draws.
         log_q: Change of the log density, for 999 of 1000 draws.

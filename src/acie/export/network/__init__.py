@@ -1,0 +1,3 @@
+"""The amortised posterior as graphs: sampling, its check against torch, and weights of 8 bits."""
+
+__all__ = []
