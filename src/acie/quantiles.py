@@ -106,7 +106,11 @@ def quantiles(
     _check(draws, levels)
     draws = draws if draws.is_floating_point() else draws.double()
     ordered = _sorted(draws)
-    known = (~ordered.isnan()).sum(0).double()
+    if bool(ordered[-1].isnan().any()):
+        known = (~ordered.isnan()).sum(0).double()
+    else:
+        # NaN come last: without any there, one number serves all columns.
+        known = torch.tensor(float(len(ordered)), dtype=torch.float64, device=ordered.device)
     size = known if effective is None else known * torch.as_tensor(effective).double() / len(draws)
     # A draw cannot be worth more than one, nor all of them together less.
     size = torch.minimum(size, known).clamp(min=1.0)
@@ -122,10 +126,14 @@ def _at(ordered: Tensor, known: Tensor, level: Tensor) -> Tensor:
     """Ascending draws at a level of their law, linear between the middles of its steps."""
     place = torch.minimum(level * known - 0.5, known - 1.0).clamp(min=0.0)
     low = place.floor()
-    part = (place - low).to(ordered.dtype).expand(ordered.shape[1:])
-    low = low.long().expand(ordered.shape[1:])[None]
-    left = ordered.gather(0, low)[0]
-    right = ordered.gather(0, (low + 1).clamp(max=len(ordered) - 1))[0]
+    part = (place - low).to(ordered.dtype)
+    if low.ndim == 0:
+        # The same draws of all columns, as they lie in memory.
+        left, right = (ordered[min(int(low) + step, len(ordered) - 1)] for step in (0, 1))
+    else:
+        low = low.long().expand(ordered.shape[1:])[None]
+        left = ordered.gather(0, low)[0]
+        right = ordered.gather(0, (low + 1).clamp(max=len(ordered) - 1))[0]
     # Written so that equal neighbours give exactly their value, and infinite ones no NaN.
     return torch.where((part == 0.0) | (left == right), left, left + part * (right - left))
 
