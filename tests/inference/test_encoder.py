@@ -168,3 +168,13 @@ def test_misuse_is_refused(observation):
         SpectrumEncoder.from_spectra(torch.ones(5, pixels), n_components=5)
     with pytest.raises(NotFitted):
         SpectrumEncoder(pixels, 3)(observation)
+
+
+def test_what_is_kept_of_the_components_follows_them(encoder, observation):
+    changed = SpectrumEncoder.from_state(encoder.config, encoder.state_dict())
+    before = changed.features(observation)
+    changed.components.mul_(-1.0)
+    after = changed.features(observation)
+    fresh = SpectrumEncoder.from_state(changed.config, changed.state_dict())
+    assert torch.equal(after, fresh.features(observation))
+    assert not torch.equal(after, before)

@@ -120,6 +120,7 @@ class SpectrumEncoder(nn.Module):
         unpack[row, column] = unpack[column, row] = torch.arange(row.numel())
         self.register_buffer("_unpack", unpack, persistent=False)
         self._pairs: Tensor | None = None
+        self._joined: tuple[tuple[int, ...], Tensor] | None = None
 
     @staticmethod
     def rest_grid(
@@ -267,8 +268,13 @@ class SpectrumEncoder(nn.Module):
             )
 
     def _basis(self) -> Tensor:
-        """Mean and components side by side, ``(rest_wave, 1 + k)``."""
-        return torch.cat([self.mean.unsqueeze(-1), self.components], dim=-1)
+        """Mean and components side by side, ``(rest_wave, 1 + k)``; joined once."""
+        parts = (self.mean, self.components)
+        state = tuple(n for part in parts for n in (part.data_ptr(), part._version))
+        if self._joined is None or self._joined[0] != state:
+            with torch.inference_mode(False), torch.no_grad():
+                self._joined = state, torch.cat([self.mean[:, None], self.components], -1)
+        return self._joined[1]
 
     def _gram(self, weights: Tensor) -> Tensor:
         """P^T W P for weights ``(batch, rest_wave)``, ``(batch, 1 + k, 1 + k)``."""
