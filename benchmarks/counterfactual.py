@@ -26,7 +26,7 @@ def run(model: str, repeats: int) -> dict[str, float]:
     engine = acie.load(model)
     simulator = Simulator(engine.scm, engine.physics, survey=SurveyConfig(snr=(20.0, 20.1)))
     drawn = simulator.draw(40, torch.Generator().manual_seed(3)).observation
-    for _ in range(10):
+    for _ in range(70):
         # Until what is called for every galaxy has been recorded.
         engine.counterfactual(drawn[0:1], "stellar_mass*=1.5", num_samples=256)
     times, plain = [], []

@@ -12,7 +12,7 @@ from acie.errors import OutsideSupport
 from acie.replay import Constant, Replay, recordings_off
 from acie.scm import Policy
 
-OFTEN = 12
+PATIENCE, OFTEN = 8, 12
 
 
 class Counted:
@@ -33,7 +33,7 @@ def numbers(*shape, seed=0):
 @torch.no_grad()
 def recorded(function, *arguments):
     """A replay that has seen a function often, and the counted function."""
-    replay, counted = Replay(), Counted(function)
+    replay, counted = Replay(PATIENCE), Counted(function)
     for _ in range(OFTEN):
         replay("f", counted, *arguments)
     return replay, counted
@@ -124,7 +124,7 @@ def test_an_object_that_is_not_taken_apart_is_not_mistaken_for_a_later_one():
         def __init__(self, values):
             self.values = values
 
-    replay = Replay()
+    replay = Replay(PATIENCE)
 
     def look(table, x):
         return table.values + x
@@ -136,7 +136,7 @@ def test_an_object_that_is_not_taken_apart_is_not_mistaken_for_a_later_one():
 
 
 def test_gradients_pass_and_nothing_is_recorded():
-    replay, x = Replay(), numbers(4).requires_grad_()
+    replay, x = Replay(PATIENCE), numbers(4).requires_grad_()
     for _ in range(OFTEN):
         y = replay("f", torch.exp, x)
     assert replay.recorded() == []
@@ -156,7 +156,7 @@ def test_recordings_can_be_switched_off():
 
 
 def test_threads_share_a_recording():
-    replay = Replay()
+    replay = Replay(PATIENCE)
     data = [numbers(30, seed=seed) for seed in range(64)]
 
     def work(x):
@@ -183,7 +183,9 @@ def test_an_error_is_that_of_the_function():
 
 @pytest.fixture(scope="module")
 def engine():
-    return acie.load()
+    engine = acie.load()
+    engine._replay.patience = PATIENCE
+    return engine
 
 
 @pytest.fixture(scope="module")

@@ -30,8 +30,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-#: Calls of one kind before a recording, which costs as much as some tens of them.
-_PATIENCE = 8
+#: Calls of one kind before a recording, which costs what about as many recorded ones save: whoever
+#: asks a few questions only does not pay for it.
+_PATIENCE = 64
 #: Recordings of one :class:`Replay` that are kept, those used last.
 _KEPT = 32
 #: What reads numbers or sizes off a tensor.
@@ -71,9 +72,13 @@ class Replay:
     """Calls functions of tensors, and plays them back once they have been called often.
 
     Only on the CPU and without gradients; elsewhere functions are called as they are.
+
+    Arguments:
+        patience: Calls of one kind before it is recorded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: int = _PATIENCE) -> None:
+        self.patience = patience
         self._kept: OrderedDict[Hashable, _Recording | int | None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -101,7 +106,7 @@ class Replay:
             result, valid = known(leaves)
             return result if valid else function(*arguments)
         result = function(*arguments)
-        if known == _PATIENCE:
+        if known == self.patience:
             with _recording:
                 recording = _record(function, rebuild, leaves, result)
             with self._lock:
