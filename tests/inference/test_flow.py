@@ -68,7 +68,7 @@ def test_one_draw_per_context_carries_its_density(dim):
     generator = torch.Generator().manual_seed(0)
     contexts = torch.randn(50, 2, generator=generator)
     flow.fit_scaling(2.0 * torch.randn(50, dim, generator=generator), contexts)
-    x, log_q = flow.draw(contexts, generator)
+    x, log_q = flow.draw(torch.randn(50, dim, generator=generator), contexts)
     assert x.shape == (50, dim)
     torch.testing.assert_close(flow.log_prob(x, contexts), log_q, rtol=0, atol=5e-3)
 

@@ -184,11 +184,6 @@ class SpectrumEncoder(nn.Module):
         encoder.load_state_dict(tensors)
         return encoder
 
-    def load_state_dict(self, *args: object, **kwargs: object) -> object:
-        """Load buffers; products of the old components are forgotten."""
-        self._pairs = None
-        return super().load_state_dict(*args, **kwargs)
-
     @torch.no_grad()
     def encode(self, observation: Observation, chunk: int = 20) -> Encoding:
         """Project a batch of spectra, ``chunk`` of them at a time to bound memory."""
@@ -268,12 +263,17 @@ class SpectrumEncoder(nn.Module):
             )
 
     def _basis(self) -> Tensor:
-        """Mean and components side by side, ``(rest_wave, 1 + k)``; joined once."""
+        """Mean and components side by side, ``(rest_wave, 1 + k)``; joined once for their values.
+
+        What was made of other values is forgotten.
+        """
         parts = (self.mean, self.components)
         state = tuple(n for part in parts for n in (part.data_ptr(), part._version))
         if self._joined is None or self._joined[0] != state:
             with torch.inference_mode(False), torch.no_grad():
-                self._joined = state, torch.cat([self.mean[:, None], self.components], -1)
+                joined = torch.cat([self.mean[:, None], self.components], -1)
+            self._joined, self._pairs = (state, joined), None
+            return joined
         return self._joined[1]
 
     def _gram(self, weights: Tensor) -> Tensor:
@@ -283,10 +283,11 @@ class SpectrumEncoder(nn.Module):
             return (basis.T * weights.unsqueeze(1)) @ basis
         # For a batch, one large product with all pairs of columns: half the work of the symmetric
         # products and no copy of the basis per galaxy. The pairs take 100 MB for 80 components.
-        if self._pairs is None or self._pairs.device != weights.device:
+        pairs = self._pairs
+        if pairs is None:
             row, column = torch.tril_indices(*self._unpack.shape, device=weights.device)
-            self._pairs = basis[:, row] * basis[:, column]
-        return (weights @ self._pairs)[:, self._unpack]
+            self._pairs = pairs = basis[:, row] * basis[:, column]
+        return (weights @ pairs)[:, self._unpack]
 
     def _encode(self, observation: Observation) -> Encoding:
         ivar = observation.ivar.float()

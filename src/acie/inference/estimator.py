@@ -141,7 +141,7 @@ class NeuralPosteriorEstimator(nn.Module):
         if self.latent is None:
             return x_s.new_empty((*lead, 0)), x_s.new_zeros(lead)
         context = self._context(x_s, root).reshape(-1, self.n_spectral + self.n_root)
-        x_l, log_q = self.latent.draw_of(noise.reshape(-1, self.n_latent), context)
+        x_l, log_q = self.latent.draw(noise.reshape(-1, self.n_latent), context)
         return x_l.reshape(*lead, self.n_latent), log_q.reshape(lead)
 
     def _context(self, x_s: Tensor, root: Tensor) -> Tensor:

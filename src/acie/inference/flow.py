@@ -453,21 +453,16 @@ class PosteriorFlow(nn.Module):
         """Draw ``(sample, batch, dim)`` and the log density ``(sample, batch)`` of each draw."""
         return self(context).sample_and_log_prob(num_samples, generator)
 
-    def draw(self, context: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """One draw for each of many contexts, without gradients: faster than the above.
 
         Arguments:
+            noise: Standard normal, ``(batch, dim)``.
             context: Shape ``(batch, context)``.
-            generator: Source of all randomness.
 
         Returns:
             Draws ``(batch, dim)`` and their log density ``(batch,)``.
         """
-        noise = torch.randn(len(context), self.dim, generator=generator).to(context)
-        return self.draw_of(noise, context)
-
-    def draw_of(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """:meth:`draw` of given standard normal noise, ``(batch, dim)``."""
         if self.dim == 1:
             # A single variable has no coupling layers.
             x, log_q = self(context).push(noise[None])

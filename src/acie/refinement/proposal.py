@@ -3,6 +3,7 @@
 __all__ = ["AmortisedProposal"]
 
 import math
+import operator
 from collections.abc import Callable
 
 import torch
@@ -40,7 +41,8 @@ class AmortisedProposal:
         self._map = replay("law", lambda features: flow(features).whitened(), features)
         self._shape = (len(features), flow.dim)
         if generator is not None:
-            self._map = self._moments(generator)
+            # Made anew for each of them: nothing that could be played back.
+            self._map, self._replay = self._moments(generator), call
 
     def _moments(self, generator: torch.Generator) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         """The normal law with mean and covariance of the amortised posterior, made wider."""
@@ -68,9 +70,5 @@ class AmortisedProposal:
 
     def variables(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Unconstrained variables and log |d variables / d noise|, ``(sample, batch)``."""
-        x, log_det = self._replay("draws", _mapped, self._map, noise.float())
+        x, log_det = self._replay("draws", operator.call, self._map, noise.float())
         return x.double(), log_det.double()
-
-
-def _mapped(of: Callable[[Tensor], tuple[Tensor, Tensor]], noise: Tensor) -> tuple[Tensor, Tensor]:
-    return of(noise)

@@ -2,6 +2,7 @@
 
 __all__ = ["ANCHORS", "ExactTarget", "ReducedTarget"]
 
+import operator
 from collections.abc import Callable
 
 import torch
@@ -66,7 +67,7 @@ class ReducedTarget:
         if self._reduced is None:
             self._reduced = self._reduce({name: states[name][:ANCHORS] for name in CAUSES})
         causes = {name: states[name] for name in CAUSES}
-        likelihood, coordinates = self._replay("reduced", _evaluated, self._reduced, causes)
+        likelihood, coordinates = self._replay("reduced", operator.call, self._reduced, causes)
         self._likelihoods.append(likelihood)
         self._coordinates.append(coordinates)
         return log_prior + log_det + likelihood
@@ -154,12 +155,6 @@ class ExactTarget:
         middle, slopes = regress(spectra)
         gradient, information = self._exact.likelihood.information(middle, slopes)
         return _newton(centre, scale, gradient, information)
-
-
-def _evaluated(
-    reduced: ReducedLikelihood, states: dict[str, Tensor]
-) -> tuple[Tensor, Tensor]:
-    return reduced(states)
 
 
 def _regression(noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor, Callable]:
