@@ -12,7 +12,9 @@ PACKAGES = install -q -c $(CONSTRAINTS) -e '.[all,torchserve,test]' -e 'clients/
 
 install: .venv/installed  ## make .venv and install
 
-.venv/installed: pyproject.toml $(CONSTRAINTS) clients/python/pyproject.toml
+NATIVE := $(wildcard src/acie/native/*.[ch])
+
+.venv/installed: pyproject.toml setup.py $(NATIVE) $(CONSTRAINTS) clients/python/pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q -c $(CONSTRAINTS) torch uv
 	VIRTUAL_ENV=.venv $(BIN)/uv pip $(PACKAGES) || $(BIN)/pip $(PACKAGES)

@@ -1,12 +1,29 @@
-"""Puts the manifests of ``deploy/`` into wheels, for ``acie deploy``; all else: pyproject.toml."""
+"""What pyproject.toml cannot say: the compiled kernels, and the manifests of ``deploy/`` in wheels."""
 
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 SOURCE = Path(__file__).parent / "deploy"
+NATIVE = "src/acie/native"
+#: Sums may be reordered, which vectors need; numbers that are not finite keep their meaning, and
+#: the process its treatment of tiny ones, which -ffast-math would change for everybody.
+OPTIONS = [
+    "-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros",
+    "-fassociative-math", "-ffp-contract=fast", "-Wno-psabi",
+]  # fmt: skip
+
+#: Without a compiler the package installs as well, and torch does what the kernels would.
+KERNELS = Extension(
+    "acie.native._kernels",
+    sources=[f"{NATIVE}/{name}.c" for name in ("module", "baseline", "x86_64_v3", "x86_64_v4")],
+    depends=[f"{NATIVE}/{name}" for name in ("kernels.h", "vector.h", "kernels.c", "spectra.c")],
+    extra_compile_args=OPTIONS,
+    py_limited_api=True,
+    optional=True,
+)
 
 
 class BuildWithManifests(build_py):
@@ -27,4 +44,8 @@ class BuildWithManifests(build_py):
         return [*super().get_outputs(include_bytecode), *copied]
 
 
-setup(cmdclass={"build_py": BuildWithManifests})
+setup(
+    cmdclass={"build_py": BuildWithManifests},
+    ext_modules=[KERNELS],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

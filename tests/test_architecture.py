@@ -16,7 +16,7 @@ SOURCE = ROOT / "src" / "acie"
 #: Leaves that everything may import.
 FOUNDATIONS = {
     "errors", "units", "device", "seeds", "threads", "variables", "quantiles", "distinct",
-    "allocator", "folders", "tensor_files", "replay",
+    "allocator", "folders", "tensor_files", "replay", "native",
 }  # fmt: skip
 
 #: What each part may import besides the foundations. Arrows point down only, and the three pillars

@@ -1,0 +1,3 @@
+/* For every processor. */
+#define KERNELS kernels_any
+#include "kernels.c"

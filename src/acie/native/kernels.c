@@ -1,0 +1,7 @@
+/* All kernels for one generation of processors. baseline.c, x86_64_v3.c and x86_64_v4.c say which. */
+
+#include "kernels.h"
+
+#include "spectra.c"
+
+const struct kernels KERNELS = {light, turn, sample, sums};

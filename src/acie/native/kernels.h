@@ -1,0 +1,26 @@
+/* The kernels, which are compiled once for each generation of processors; each is described where it
+ * is defined. */
+#ifndef ACIE_KERNELS_H
+#define ACIE_KERNELS_H
+
+#include <stdint.h>
+
+struct kernels {
+    void (*light)(int64_t rows, int64_t pixels, int64_t start, int64_t split, int64_t templates,
+                  const float *coefficients, const float *strips, int64_t blocks, const float *points,
+                  const float *fill, int64_t ramp_size, const float *ramp, float *out);
+    void (*turn)(int64_t rows, int64_t frequencies, const float *phase, const float *variance, double unit,
+                 float *spectrum);
+    void (*sample)(int64_t rows, int64_t window, int64_t pixels, int64_t taps, const float *coefficients,
+                   const int64_t *index, const float *weights, float *buffer, float *out);
+    void (*sums)(int64_t rows, int64_t pixels, const float *model, const float *flux, const float *ivar,
+                 const float *relative, const float *polynomials, double *out);
+};
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define GENERATIONS 1
+extern const struct kernels kernels_v3, kernels_v4;
+#endif
+extern const struct kernels kernels_any;
+
+#endif

@@ -1,0 +1,86 @@
+/* The Python module: functions of addresses and sizes, which let other threads of Python run.
+ *
+ * What an argument must be is checked by the Python functions of acie.native, which know tensors. */
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "kernels.h"
+
+typedef unsigned long long address;
+
+/* Those of the latest generation that this processor belongs to. */
+static const struct kernels *best = &kernels_any;
+
+#define WITHOUT_LOCK(call) \
+    do {                   \
+        Py_BEGIN_ALLOW_THREADS call; \
+        Py_END_ALLOW_THREADS \
+        Py_RETURN_NONE;    \
+    } while (0)
+
+static PyObject *light(PyObject *self, PyObject *arguments)
+{
+    long long rows, pixels, start, split, templates, blocks, ramp_size;
+    address coefficients, strips, points, fill, ramp, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLLKKLKKLKK", &rows, &pixels, &start, &split, &templates,
+                          &coefficients, &strips, &blocks, &points, &fill, &ramp_size, &ramp, &out))
+        return NULL;
+    WITHOUT_LOCK(best->light(rows, pixels, start, split, templates, (const float *)coefficients,
+                             (const float *)strips, blocks, (const float *)points, (const float *)fill,
+                             ramp_size, (const float *)ramp, (float *)out));
+}
+
+static PyObject *turn(PyObject *self, PyObject *arguments)
+{
+    long long rows, frequencies;
+    address phase, variance, spectrum;
+    double unit;
+    if (!PyArg_ParseTuple(arguments, "LLKKdK", &rows, &frequencies, &phase, &variance, &unit, &spectrum))
+        return NULL;
+    WITHOUT_LOCK(best->turn(rows, frequencies, (const float *)phase, (const float *)variance, unit,
+                           (float *)spectrum));
+}
+
+static PyObject *sample(PyObject *self, PyObject *arguments)
+{
+    long long rows, window, pixels, taps;
+    address coefficients, index, weights, buffer, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKKK", &rows, &window, &pixels, &taps, &coefficients, &index,
+                          &weights, &buffer, &out))
+        return NULL;
+    WITHOUT_LOCK(best->sample(rows, window, pixels, taps, (const float *)coefficients, (const int64_t *)index,
+                             (const float *)weights, (float *)buffer, (float *)out));
+}
+
+static PyObject *sums(PyObject *self, PyObject *arguments)
+{
+    long long rows, pixels;
+    address model, flux, ivar, relative, polynomials, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKKKKK", &rows, &pixels, &model, &flux, &ivar, &relative,
+                          &polynomials, &out))
+        return NULL;
+    WITHOUT_LOCK(best->sums(rows, pixels, (const float *)model, (const float *)flux, (const float *)ivar,
+                           (const float *)relative, (const float *)polynomials, (double *)out));
+}
+
+static PyMethodDef methods[] = {
+    {"light", light, METH_VARARGS, NULL},
+    {"turn", turn, METH_VARARGS, NULL},
+    {"sample", sample, METH_VARARGS, NULL},
+    {"sums", sums, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+#ifdef GENERATIONS
+    if (__builtin_cpu_supports("x86-64-v4"))
+        best = &kernels_v4;
+    else if (__builtin_cpu_supports("x86-64-v3"))
+        best = &kernels_v3;
+#endif
+    return PyModule_Create(&definition);
+}
