@@ -4,4 +4,4 @@
 
 #include "spectra.c"
 
-const struct kernels KERNELS = {light, turn, sample, sums};
+const struct kernels KERNELS = {light, spectra, turn, sample, widen, sums};

@@ -18,13 +18,15 @@ __all__ = [
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from acie.errors import OutsideSupport
+from acie.native import kernels, usable
 from acie.observation import WAVELENGTH
 from acie.physics.templates import REST_SIZE, REST_STEP, REST_WAVELENGTH
 from acie.units import LIGHT_KM_S
@@ -67,13 +69,12 @@ class PixelWindow(nn.Module):
         self.register_buffer("instrument", instrument, persistent=False)
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
-        self._plain = _sampler(*_blocks(index, 0), self._weights)
-        self._layouts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._make_samplers()
         # One over the transfer of the spline's samples: makes coefficients of values.
         frequency = torch.arange(_SIZE // 2 + 1, dtype=torch.float64) / _SIZE
         self.register_buffer("prefilter", spline_prefilter(frequency), persistent=False)
         ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(_TAPER) + 0.5) / _TAPER)
-        self.register_buffer("_ramp", ramp, persistent=False)
+        self.register_buffer("ramp", ramp, persistent=False)
         self.register_buffer("_ramp_back", ramp.flip(0), persistent=False)
         grid = REST_WAVELENGTH[0] * torch.exp(
             REST_STEP * (self.first + torch.arange(_SIZE, dtype=torch.float64))
@@ -83,8 +84,13 @@ class PixelWindow(nn.Module):
     def _apply(self, *args: object, **kwargs: object) -> "PixelWindow":
         # What follows from the buffers is no buffer itself: made anew where they have moved.
         moved = super()._apply(*args, **kwargs)
-        self._plain, self._layouts = _sampler(*_blocks(self._index, 0), self._weights), {}
+        self._make_samplers()
         return moved
+
+    def _make_samplers(self) -> None:
+        self._layouts = _Layouts(self._index)
+        #: Of spectra that need no broadening at their pixels.
+        self.plain = PixelSampler(self._layouts, 0, self._weights)
 
     def locate(self, redshift: Tensor) -> tuple[Tensor, Tensor]:
         """First rest pixel of the window and the fraction of a pixel left to shift.
@@ -109,7 +115,7 @@ class PixelWindow(nn.Module):
 
     def taper(self, window: Tensor) -> Tensor:
         """The window with both ends brought to zero, in place, ``(*batch, window)``."""
-        window[..., :_TAPER].mul_(self._ramp)
+        window[..., :_TAPER].mul_(self.ramp)
         window[..., -_TAPER:].mul_(self._ramp_back)
         return window
 
@@ -121,7 +127,7 @@ class PixelWindow(nn.Module):
                 space.
             out: Where to write, ``(row, wave)``, if there is one batch axis.
         """
-        return self._plain(coefficients, out)
+        return self.plain(coefficients, out)
 
     def sampler(self, variance_km2_s2: Tensor) -> "PixelSampler":
         """:meth:`sample` that first broadens, by another width at every pixel.
@@ -129,11 +135,13 @@ class PixelWindow(nn.Module):
         Arguments:
             variance_km2_s2: At the instrument's pixels, at least 0, shape ``(wave,)``.
         """
+        variance = variance_km2_s2.to(self._weights.dtype)
+        if usable(self._weights, variance):
+            variance, half = _in_pixels(variance)
+            runs = _widened_runs(self._weights, variance.contiguous(), half)
+            return PixelSampler(self._layouts, half, runs=runs)
         half, weights = widened(self._weights, variance_km2_s2)
-        if half not in self._layouts:
-            with torch.inference_mode(False):
-                self._layouts[half] = _blocks(self._index, half)
-        return _sampler(*self._layouts[half], weights)
+        return PixelSampler(self._layouts, half, weights)
 
     def taps(self, pixels: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Where :meth:`sample` reads: first window pixel and weights of the taps.
@@ -191,28 +199,112 @@ def _pixel_taps(centre: Tensor) -> tuple[Tensor, Tensor]:
     return first, torch.stack([0.5 * (weight[:, None] * tap).sum(0) for tap in taps])
 
 
-@dataclass(frozen=True)
-class PixelSampler:
-    """The taps of neighbouring pixels as one matrix: eight gathers for each are slower.
+class _Layouts:
+    """Where pixels read the window, by the number of their taps.
 
     Arguments:
-        columns: Window pixels that the blocks read, ``(block * reach,)``.
-        matrices: What makes pixels of them, ``(block, reach, pixel of the block)``.
+        index: First window pixel of each pixel's plain taps, shape ``(pixel,)``.
     """
 
-    columns: Tensor
-    matrices: Tensor
+    def __init__(self, index: Tensor) -> None:
+        self._index = index
+        self._found: dict[tuple[str, int], Any] = {}
+
+    def blocks(self, half: int) -> tuple[Tensor, Tensor]:
+        """See :func:`_blocks`."""
+        return self._kept("blocks", half, lambda: _blocks(self._index, half))
+
+    def first(self, half: int) -> Tensor:
+        """First window pixel that each pixel reads, ``(pixel,)``."""
+        return self._kept("first", half, lambda: self._index - half)
+
+    def _kept(self, kind: str, half: int, make: Callable[[], Any]) -> Any:
+        if (kind, half) not in self._found:
+            with torch.inference_mode(False):
+                self._found[kind, half] = make()
+        return self._found[kind, half]
+
+
+class PixelSampler:
+    """From the coefficients of a spline to means over pixels.
+
+    The taps of neighbouring pixels are one matrix: gathers for each of them are slower. Where it
+    may be used, a kernel takes them as they are.
+
+    Arguments:
+        layouts: Where the pixels read the window.
+        half: Taps more than the plain ones on either side.
+        weights: Of the taps, ``(tap, pixel)``.
+        runs: The same in place of these, see :meth:`runs`.
+    """
+
+    def __init__(
+        self,
+        layouts: _Layouts,
+        half: int,
+        weights: Tensor | None = None,
+        runs: Tensor | None = None,
+    ) -> None:
+        self._layouts, self._half = layouts, half
+        self._weights, self._runs = weights, runs
+        self._blocks: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, coefficients: Tensor, out: Tensor | None = None) -> Tensor:
         """See :meth:`PixelWindow.sample`."""
-        matrices = self.matrices.to(coefficients.dtype)
-        parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, self.columns)
+        given = self._runs if self._weights is None else self._weights
+        if coefficients.is_contiguous() and usable(coefficients, given):
+            return self._sample(coefficients, out)
+        columns, matrices = self._matrices()
+        matrices = matrices.to(coefficients.dtype)
+        parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, columns)
         parts = parts.unflatten(-1, matrices.shape[:2]).transpose(0, 1)
         pixels = torch.bmm(parts, matrices).transpose(0, 1)
         if out is not None:
             out.view(pixels.shape).copy_(pixels)
             return out
         return pixels.reshape(*coefficients.shape[:-1], -1)
+
+    def runs(self) -> tuple[Tensor, Tensor]:
+        """First window pixel that each pixel reads, ``(pixel,)``, and its taps, ``(pixel, tap)``.
+
+        As kernels take them: zeros at the end make their number a multiple of four.
+        """
+        if self._runs is None:
+            self._runs = _padded(self._weights.T)
+        return self._layouts.first(self._half), self._runs
+
+    def _sample(self, coefficients: Tensor, out: Tensor | None) -> Tensor:
+        """The same by a kernel."""
+        first, runs = self.runs()
+        found = out
+        if out is None or not out.is_contiguous():
+            found = coefficients.new_empty(*coefficients.shape[:-1], len(runs))
+        window = coefficients.shape[-1]
+        kernels.sample(
+            coefficients.numel() // window, window, *runs.shape, coefficients.data_ptr(),
+            first.data_ptr(), runs.data_ptr(), found.data_ptr(),
+        )  # fmt: skip
+        return found if out is None or found is out else out.copy_(found)
+
+    def _matrices(self) -> tuple[Tensor, Tensor]:
+        """Window pixels that the blocks read, ``(block * reach,)``, and what makes pixels of them.
+
+        The latter has shape ``(block, reach, pixel of the block)``.
+        """
+        if self._blocks is None:
+            weights = self._weights
+            if weights is None:
+                weights = self._runs.T[: _TAPS + 2 * self._half]
+            columns, places = self._layouts.blocks(self._half)
+            matrices = weights.new_zeros(*columns.shape, BLOCK)
+            matrices.view(-1).scatter_(0, places, weights.reshape(-1))
+            self._blocks = columns.flatten(), matrices
+        return self._blocks
+
+
+def _padded(runs: Tensor) -> Tensor:
+    """Taps of each pixel ``(pixel, tap)`` with zeros up to a multiple of four of them."""
+    return nn.functional.pad(runs, (0, -runs.shape[1] % 4)).contiguous()
 
 
 def _blocks(index: Tensor, half: int) -> tuple[Tensor, Tensor]:
@@ -240,13 +332,6 @@ def _count(stop: int, like: Tensor) -> Tensor:
     return torch.arange(stop, device=like.device)
 
 
-def _sampler(columns: Tensor, places: Tensor, weights: Tensor) -> PixelSampler:
-    """Of the layout of :func:`_blocks` and the weights of the taps, ``(tap, pixel)``."""
-    matrices = weights.new_zeros(*columns.shape, BLOCK)
-    matrices.view(-1).scatter_(0, places, weights.flatten())
-    return PixelSampler(columns.flatten(), matrices)
-
-
 def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
     """Taps of pixels that read a spectrum broadened by a Gaussian of their own.
 
@@ -262,9 +347,7 @@ def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
     Returns:
         How many taps are new on either side, and all of them, ``(tap, *pixel)``.
     """
-    grid_km_s = LIGHT_KM_S * REST_STEP
-    variance = (variance_km2_s2 / grid_km_s**2).clamp(max=_WIDEST**2)
-    half = max(LEAST_REACH, math.ceil(REACH * float(variance.max()) ** 0.5))
+    variance, half = _in_pixels(variance_km2_s2)
     exponent, fit = (part.to(taps) for part in gaussian_filter(half))
     flat = variance.to(taps.dtype).flatten()
     gaussian = (fit @ torch.exp2(exponent[:, None] * flat)).view(-1, *variance.shape)
@@ -272,6 +355,32 @@ def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
     for first, weight in enumerate(taps):
         found[first : first + 2 * half + 1].addcmul_(gaussian, weight)
     return half, found
+
+
+def _in_pixels(variance_km2_s2: Tensor) -> tuple[Tensor, int]:
+    """Variances in squared pixels of the grid, and how far the widest of their filters reaches."""
+    variance = (variance_km2_s2 / (LIGHT_KM_S * REST_STEP) ** 2).clamp(max=_WIDEST**2)
+    return variance, max(LEAST_REACH, math.ceil(REACH * float(variance.max()) ** 0.5))
+
+
+def _widened_runs(taps: Tensor, variance: Tensor, half: int) -> Tensor:
+    """:func:`widened` by a kernel, for variances in squared pixels, ``(pixel, tap)``."""
+    exponent, fit = _filter_tables(half)
+    count = _TAPS + 2 * half
+    runs = taps.new_zeros(len(variance), count + -count % 4)
+    kernels.widen(
+        len(variance), half, len(exponent), runs.shape[1], taps.data_ptr(), variance.data_ptr(),
+        exponent.data_ptr(), fit.data_ptr(), runs.data_ptr(),
+    )  # fmt: skip
+    return runs
+
+
+@functools.cache
+def _filter_tables(half: int) -> tuple[Tensor, Tensor]:
+    """Those of :func:`gaussian_filter` as the kernel takes them: from the middle outwards."""
+    exponent, both = gaussian_filter(half)
+    with torch.inference_mode(False):
+        return exponent.float(), both[half:].float().contiguous()
 
 
 @functools.cache

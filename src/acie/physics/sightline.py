@@ -40,8 +40,9 @@ class Sightline:
         self.pixels = slice(first, first + window.size)
         #: Variance of instrument minus templates, km^2/s^2, ``(wave,)``, or None.
         self.excess = excess_km2_s2
-        self._window, self._broadening = window, broadening
-        self._least = 0.0 if excess_km2_s2 is None else float(excess_km2_s2.min())
+        self.window, self.broadening = window, broadening
+        #: The least excess, which the broadening takes over from the pixels.
+        self.least = 0.0 if excess_km2_s2 is None else float(excess_km2_s2.min())
         self._samplers: dict[float, PixelSampler] = {}
 
     def __call__(
@@ -54,20 +55,26 @@ class Sightline:
             variance_km2_s2: Squared velocity dispersion, ``(row,)``.
             out: Where to write.
         """
-        light = self._window.taper(light)
-        if self.excess is None:
-            return self._window.sample(self._broadening(light, variance_km2_s2), out)
-        base = variance_km2_s2 + self._least
+        return self.read(self.window.taper(light), variance_km2_s2, out)
+
+    def read(self, light: Tensor, variance_km2_s2: Tensor, out: Tensor | None = None) -> Tensor:
+        """The same for light that falls to zero at both ends of the window."""
+        base = variance_km2_s2 + self.least
         if bool((base >= 0.0).all()):
-            return self._sampler(-self._least)(self._broadening(light, base), out)
-        moved = self._broadening(light, base.clamp(min=0.0))
+            return self.sampler(self.broadening(light, base), out)
+        moved = self.broadening(light, base.clamp(min=0.0))
         return self._unresolved(moved, variance_km2_s2, out)
+
+    @property
+    def sampler(self) -> PixelSampler:
+        """For spectra of a squared dispersion that, with the least excess, is not negative."""
+        return self.window.plain if self.excess is None else self._sampler(-self.least)
 
     def _sampler(self, variance: float) -> PixelSampler:
         """For spectra of this squared dispersion that have only got what exceeds the least."""
         if variance not in self._samplers:
             total = (variance + self.excess).clamp(min=0.0)
-            self._samplers[variance] = self._window.sampler(total - max(variance + self._least, 0))
+            self._samplers[variance] = self.window.sampler(total - max(variance + self.least, 0))
         return self._samplers[variance]
 
     def _unresolved(self, moved: Tensor, variance: Tensor, out: Tensor | None) -> Tensor:
@@ -76,7 +83,7 @@ class Sightline:
         What a pixel needs then depends on the dispersion: it is mixed from the two next to it of
         a few dispersions, so that it depends on nothing else and has the right variance.
         """
-        top = -self._least
+        top = -self.least
         steps = torch.arange(0.0, top**0.5, UNRESOLVED_STEP, dtype=torch.float64)
         nodes = steps.square().tolist()
         nodes = torch.tensor([*nodes, top, max(top, float(variance.max())) + 1.0])
