@@ -1,7 +1,7 @@
 r"""Spectra of states of one galaxy by compiled kernels, without derivatives.
 
-The steps are those of :meth:`acie.physics.StellarPopulationModel.observe`, of few rows at a time so
-that none of them leaves the cache. One thing is different: a Gaussian that is wide enough is so
+The steps are those of :meth:`acie.physics.StellarPopulationModel.observe`, of few rows at a time
+so that none of them leaves the cache. One thing is different: a Gaussian that is wide enough is so
 short a filter that a plain convolution takes a fifth of the time of two Fourier transforms. The
 filter is the Fourier sum of the same product,
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _STRIP, _LANES = 16, 8
 #: Spectra whose Fourier transforms stay in the cache.
 _FEW = 16
-#: Standard deviation in pixels of the narrowest Gaussian that is a filter. What the cut leaves of a
-#: narrower one at the highest frequency of the grid rings: here by 2e-6 of the peak of a line.
+#: Standard deviation in pixels of the narrowest Gaussian that is a filter. What the cut leaves of
+#: a narrower one at the highest frequency of the grid rings: here by 2e-6 of the peak of a line.
 _NARROWEST = 1.5
 #: Reach of a filter in standard deviations and beyond them in pixels, and frequencies of its sum.
 _REACH, _MORE, _FREQUENCIES = 5.0, 3, 64

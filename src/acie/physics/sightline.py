@@ -2,7 +2,7 @@
 
 An instrument whose resolution differs from that of the templates asks for another width at every
 pixel. The broadening in Fourier space has one width; it takes the least, and what a pixel needs
-beyond that is part of how it reads the spectrum, see :func:`acie.physics.pixels.widened`.
+beyond that is part of how it reads the spectrum, see :func:`acie.physics.sampler.widened`.
 """
 
 __all__ = ["UNRESOLVED_STEP", "Sightline"]
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from acie.physics.kinematics import Broadening
-from acie.physics.pixels import PixelSampler, PixelWindow
+from acie.physics.pixels import PixelWindow
+from acie.physics.sampler import PixelSampler
 
 #: Step in km/s between velocity dispersions at which pixels are prepared, where the width of some
 #: is cut off at zero.

@@ -250,15 +250,15 @@ class SpectrumLikelihood:
 
     def _sums_at_once(self, model: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """:meth:`sums` by a kernel, which reads every spectrum once."""
-        found = model.new_empty(*model.shape[:-1], 2 + 3 * _TERMS_OF_KERNEL - 1, dtype=torch.float64)
-        wave = model.shape[-1]
+        wave, sizes = model.shape[-1], (_TERMS_OF_KERNEL, 2 * _TERMS_OF_KERNEL - 1)
+        found = self.count.new_empty(*model.shape[:-1], 2 + sum(sizes))
         kernels.sums(
             model.numel() // wave, wave, model.data_ptr(), self.flux.data_ptr(),
             self.ivar.data_ptr(), self.relative.data_ptr(), self.powers.data_ptr(),
             found.data_ptr(),
         )  # fmt: skip
         chi2, log_damping = found[..., 0], found[..., 1]
-        return chi2, log_damping, *found[..., 2:].split([_TERMS_OF_KERNEL, 2 * _TERMS_OF_KERNEL - 1], -1)
+        return chi2, log_damping, *found[..., 2:].split(sizes, -1)
 
     def _gram(self, squares: Tensor) -> Tensor:
         """M, ``(*, term, term)``."""
