@@ -24,6 +24,9 @@ struct kernels {
                  float *spectrum);
     void (*sample)(int64_t rows, int64_t window, int64_t pixels, int64_t taps, const float *coefficients,
                    const int64_t *index, const float *weights, float *out);
+    void (*mix)(int64_t count, int64_t window, int64_t pixels, int64_t taps, const float *coefficients,
+                const int64_t *chosen, const int64_t *index, const float *weights, const float *others,
+                const float *share, float *out);
     void (*widen)(int64_t pixels, int64_t half, int64_t frequencies, int64_t taps, const float *plain,
                   const float *variance, const float *exponent, const float *fit, float *out);
     void (*sums)(int64_t rows, int64_t pixels, const float *model, const float *flux, const float *ivar,

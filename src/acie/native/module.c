@@ -77,6 +77,18 @@ static PyObject *sample(PyObject *self, PyObject *arguments)
                               (const float *)weights, (float *)out));
 }
 
+static PyObject *mix(PyObject *self, PyObject *arguments)
+{
+    long long count, window, pixels, taps;
+    address coefficients, chosen, index, weights, others, share, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKKKKK", &count, &window, &pixels, &taps, &coefficients, &chosen,
+                          &index, &weights, &others, &share, &out))
+        return NULL;
+    WITHOUT_LOCK(best->mix(count, window, pixels, taps, (const float *)coefficients, (const int64_t *)chosen,
+                           (const int64_t *)index, (const float *)weights, (const float *)others,
+                           (const float *)share, (float *)out));
+}
+
 static PyObject *widen(PyObject *self, PyObject *arguments)
 {
     long long pixels, half, frequencies, taps;
@@ -104,6 +116,7 @@ static PyMethodDef methods[] = {
     {"spectra", spectra, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
     {"sample", sample, METH_VARARGS, NULL},
+    {"mix", mix, METH_VARARGS, NULL},
     {"widen", widen, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -196,6 +196,46 @@ static void sample(int64_t rows, int64_t window, int64_t pixels, int64_t taps, c
     }
 }
 
+/* The same of some rows, mixed of two kinds of weights: (1 - share) of `weights` and share of `others`.
+ *
+ * chosen (count), the rows of coefficients (rows, window) and out (rows, pixels); share (count). */
+static void mix(int64_t count, int64_t window, int64_t pixels, int64_t taps, const float *coefficients,
+                const int64_t *chosen, const int64_t *index, const float *weights, const float *others,
+                const float *share, float *out)
+{
+    float near[REACH * LANES] __attribute__((aligned(32)));
+    for (int64_t row = 0; row < count; row += LANES) {
+        const float *lines[LANES];
+        v8 part = all(0.0f);
+        for (int k = 0; k < LANES; k++) {
+            int64_t at = row + k < count ? row + k : count - 1;
+            lines[k] = coefficients + chosen[at] * window;
+            part[k] = share[at];
+        }
+        int64_t start = 0, stop = 0;
+        for (int64_t p = 0; p < pixels; p++) {
+            if (index[p] + taps > stop) {
+                start = index[p];
+                stop = start + REACH < window ? start + REACH : window;
+                interleave(lines, start, stop - start, near);
+            }
+            const float *place = near + (index[p] - start) * LANES;
+            const float *own = weights + p * taps, *other = others + p * taps;
+            v8 a = all(0.0f), b = all(0.0f), c = all(0.0f), d = all(0.0f);
+            for (int64_t tap = 0; tap < taps; tap += 2) {
+                v8 first = load(place + tap * LANES), second = load(place + (tap + 1) * LANES);
+                a += all(own[tap]) * first;
+                b += all(own[tap + 1]) * second;
+                c += all(other[tap]) * first;
+                d += all(other[tap + 1]) * second;
+            }
+            v8 low = a + b, found = low + part * ((c + d) - low);
+            for (int k = 0; k < LANES && row + k < count; k++)
+                out[chosen[row + k] * pixels + p] = found[k];
+        }
+    }
+}
+
 /* Filters rows that lie side by side: to[x] = sum over t of filter[t] from[x + t].
  *
  * from (size + taps - 1, LANES), filter (taps, LANES), to (size, LANES); size a multiple of four. */

@@ -125,12 +125,14 @@ class CompiledSpectra:
         sightline: Sightline, out: Tensor,
     ) -> None:  # fmt: skip
         """Spectra of narrow Gaussians, which are broadened in Fourier space."""
+        moved = light.new_empty(len(light), sightline.window.size)
+        base = (variance + sightline.least).clamp(min=0.0)
         for start in range(0, len(light), _FEW):
             rows = slice(start, start + _FEW)
-            own = (light[rows], a_v[rows], slope[rows])
-            window = light.new_empty(len(own[0]), sightline.window.size)
+            own, window = (light[rows], a_v[rows], slope[rows]), moved[rows]
             kernels.light(*self._light(*own, sightline), window.data_ptr())
-            sightline.read(window, variance[rows], out[rows])
+            sightline.broadening(window, base[rows], window)
+        sightline.at_pixels(moved, variance, out)
 
 
 def _filters(variance_km2_s2: Tensor, shift: Tensor) -> Tensor:

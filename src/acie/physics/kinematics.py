@@ -90,27 +90,30 @@ class Broadening:
             found.append(one)
         return found
 
-    def __call__(self, spectrum: Tensor, variance_km2_s2: Tensor) -> Tensor:
+    def __call__(
+        self, spectrum: Tensor, variance_km2_s2: Tensor, out: Tensor | None = None
+    ) -> Tensor:
         """Broadened and moved spectra, ``(*batch, wave)``.
 
         Arguments:
             spectrum: See :func:`broaden_and_shift`, as is the next one.
             variance_km2_s2: Shape ``(*batch,)``.
+            out: Where to write; may be ``spectrum``.
         """
-        turn = torch.view_as_real(self._turn)
+        transform, turn = torch.fft.rfft(spectrum), torch.view_as_real(self._turn)
         if turn.ndim == 2 and spectrum.ndim == 2 and usable(spectrum, variance_km2_s2, turn):
-            return self._in_place(torch.fft.rfft(spectrum), turn, variance_km2_s2.contiguous())
-        transform = torch.fft.rfft(spectrum) * self._turn
-        gaussian = torch.exp2(variance_km2_s2[..., None] * self._exponent)
-        return torch.fft.irfft(transform * gaussian, n=self._size)
+            self._turn_in_place(transform, turn, variance_km2_s2.contiguous())
+        else:
+            gaussian = torch.exp2(variance_km2_s2[..., None] * self._exponent)
+            transform = transform * self._turn * gaussian
+        return torch.fft.irfft(transform, n=self._size, out=out)
 
-    def _in_place(self, transform: Tensor, turn: Tensor, variance: Tensor) -> Tensor:
+    def _turn_in_place(self, transform: Tensor, turn: Tensor, variance: Tensor) -> None:
         """The products by a kernel, of spectra ``(row, wave)`` that share a shift."""
         rate = 0.5 * (2.0 * math.pi / self._size / (LIGHT_KM_S * self._step)) ** 2
         kernels.turn(
             *transform.shape, turn.data_ptr(), variance.data_ptr(), rate, transform.data_ptr()
         )
-        return torch.fft.irfft(transform, n=self._size)
 
 
 def _phase(shift: Tensor, size: int, dtype: torch.dtype) -> Tensor:

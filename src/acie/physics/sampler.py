@@ -108,6 +108,30 @@ class PixelSampler:
             return out
         return pixels.reshape(*coefficients.shape[:-1], -1)
 
+    def mix(
+        self, other: "PixelSampler", share: Tensor, coefficients: Tensor, rows: Tensor, out: Tensor
+    ) -> None:
+        """What two samplers make of some rows, mixed and written to the same rows of ``out``.
+
+        Arguments:
+            other: The other one.
+            share: Of the other one, ``(row,)``.
+            coefficients: Of the spline, ``(all rows, window)``.
+            rows: Which ones, ``(row,)``.
+            out: Shape ``(all rows, wave)``.
+        """
+        alike = self._half == other._half and coefficients.is_contiguous() and out.is_contiguous()
+        if not (alike and usable(coefficients, share, out)):
+            given = coefficients[rows]
+            out[rows] = torch.lerp(self(given), other(given), share[:, None])
+            return
+        (first, runs), (_, others) = self.runs(), other.runs()
+        share, window = share.contiguous(), coefficients.shape[-1]
+        kernels.mix(
+            len(rows), window, *runs.shape, coefficients.data_ptr(), rows.data_ptr(),
+            first.data_ptr(), runs.data_ptr(), others.data_ptr(), share.data_ptr(), out.data_ptr(),
+        )  # fmt: skip
+
     def runs(self) -> tuple[Tensor, Tensor]:
         """First window pixel that each pixel reads, ``(pixel,)``, and its taps, ``(pixel, tap)``.
 

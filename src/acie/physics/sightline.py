@@ -60,10 +60,15 @@ class Sightline:
 
     def read(self, light: Tensor, variance_km2_s2: Tensor, out: Tensor | None = None) -> Tensor:
         """The same for light that falls to zero at both ends of the window."""
-        base = variance_km2_s2 + self.least
-        if bool((base >= 0.0).all()):
-            return self.sampler(self.broadening(light, base), out)
-        moved = self.broadening(light, base.clamp(min=0.0))
+        moved = self.broadening(light, (variance_km2_s2 + self.least).clamp(min=0.0))
+        return self.at_pixels(moved, variance_km2_s2, out)
+
+    def at_pixels(
+        self, moved: Tensor, variance_km2_s2: Tensor, out: Tensor | None = None
+    ) -> Tensor:
+        """The same for light that has been broadened, as far as all pixels need it, and moved."""
+        if bool((variance_km2_s2 + self.least >= 0.0).all()):
+            return self.sampler(moved, out)
         return self._unresolved(moved, variance_km2_s2, out)
 
     @property
@@ -96,9 +101,10 @@ class Sightline:
         for index in place.unique().tolist():
             rows = torch.nonzero(place == index)[:, 0]
             low, high = (float(node) for node in nodes[index - 1 : index + 1])
-            found = self._sampler(min(low, top))(moved[rows])
+            sampler = self._sampler(min(low, top))
             if low < top:
                 share = (variance[rows] - low) / (high - low)
-                found = torch.lerp(found, self._sampler(high)(moved[rows]), share[:, None])
-            out[rows] = found
+                sampler.mix(self._sampler(high), share, moved, rows, out)
+            else:
+                out[rows] = sampler(moved[rows])
         return out
