@@ -4,4 +4,4 @@
 
 #include "spectra.c"
 
-const struct kernels KERNELS = {light, spectra, turn, sample, mix, widen, sums};
+const struct kernels KERNELS = {light, spectra, turn, sample, mix, widen, difference, sums};

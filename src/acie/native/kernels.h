@@ -29,6 +29,8 @@ struct kernels {
                 const float *share, float *out);
     void (*widen)(int64_t pixels, int64_t half, int64_t frequencies, int64_t taps, const float *plain,
                   const float *variance, const float *exponent, const float *fit, float *out);
+    void (*difference)(int64_t rows, int64_t pixels, const int64_t *place, const float *found,
+                       const float *other, int64_t step, float *out);
     void (*sums)(int64_t rows, int64_t pixels, const float *model, const float *flux, const float *ivar,
                  const float *relative, const float *polynomials, double *out);
 };

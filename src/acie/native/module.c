@@ -100,6 +100,16 @@ static PyObject *widen(PyObject *self, PyObject *arguments)
                              (const float *)exponent, (const float *)fit, (float *)out));
 }
 
+static PyObject *difference(PyObject *self, PyObject *arguments)
+{
+    long long rows, pixels, step;
+    address place, found, other, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKKLK", &rows, &pixels, &place, &found, &other, &step, &out))
+        return NULL;
+    WITHOUT_LOCK(best->difference(rows, pixels, (const int64_t *)place, (const float *)found,
+                                  (const float *)other, step, (float *)out));
+}
+
 static PyObject *sums(PyObject *self, PyObject *arguments)
 {
     long long rows, pixels;
@@ -118,6 +128,7 @@ static PyMethodDef methods[] = {
     {"sample", sample, METH_VARARGS, NULL},
     {"mix", mix, METH_VARARGS, NULL},
     {"widen", widen, METH_VARARGS, NULL},
+    {"difference", difference, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

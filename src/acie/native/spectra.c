@@ -338,6 +338,19 @@ static void widen(int64_t pixels, int64_t half, int64_t frequencies, int64_t tap
     }
 }
 
+/* out[i] = found[place[i]] - other[i], of rows of `pixels` numbers; those of other and out lie `step`
+ * numbers apart. */
+static void difference(int64_t rows, int64_t pixels, const int64_t *place, const float *found,
+                       const float *other, int64_t step, float *out)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        const float *own = found + place[row] * pixels, *less = other + row * step;
+        float *to = out + row * step;
+        for (int64_t x = 0; x < pixels; x++)
+            to[x] = own[x] - less[x];
+    }
+}
+
 /* Sums over the pixels that the likelihood of a spectrum needs: see SpectrumLikelihood.sums.
  *
  * model (rows, pixels); flux, ivar, relative (pixels); polynomials (7, pixels), the first one 1; out
