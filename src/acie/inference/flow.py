@@ -6,7 +6,9 @@ distributions off for the whole process; the state found before the import is re
 
 __all__ = ["PosteriorFlow"]
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -14,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from acie import native
 from acie.device import full_precision
 from acie.errors import ConfigurationError, NotFitted
+from acie.inference.compiled import CompiledCouplings, CompiledEmbedding
 from acie.replay import Constant
 
 _validation = Distribution._validate_args
@@ -69,11 +73,16 @@ class _FlowDistribution:
         shift: Tensor,
         scale: Tensor,
     ) -> None:
-        self._loc, self._tri, self._flow = loc, tri, spline(context)
+        self._loc, self._tri = loc, tri
         self.spline, self.context = spline, context
         self._shift, self._scale = shift, scale
         self.placement = _Placement(loc, tri, shift, scale)
         self.ladj = tri.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum()
+
+    @functools.cached_property
+    def _flow(self) -> Distribution:
+        """The density of the whitened variables, which draws do without."""
+        return self.spline(self.context)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density at ``x``, shape ``(*sample, batch, dim)`` to ``(*sample, batch)``."""
@@ -162,6 +171,11 @@ class _CouplingLayers(Constant):
             )
             place = torch.cat(halves).argsort()
         self.restore = place
+        #: The same for the kernel that draws, or none.
+        self.compiled = None
+        if CompiledCouplings.covers(layers):
+            order = torch.stack([*(torch.cat(halves) for halves in self.columns), place])
+            self.compiled = CompiledCouplings(layers, order)
         #: Weights ``(layer, in, out)`` and biases ``(layer, 1, out)`` of the first halves.
         self.shared = [
             (torch.stack([w.T for w, _ in step]), torch.stack([b for _, b in step])[:, None])
@@ -171,15 +185,20 @@ class _CouplingLayers(Constant):
     @classmethod
     def of(cls, flow: zuko.flows.NSF) -> "_CouplingLayers":
         """Those of a flow, made anew only where its weights have changed."""
-        state = tuple((part.data_ptr(), part._version) for part in flow.parameters())
-        kept = _prepared.get(flow)
-        if kept is None or kept[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
-                kept = _prepared[flow] = state, cls(flow)
-        return kept[1]
+        return _prepared(flow, cls)
 
 
-_prepared: WeakKeyDictionary = WeakKeyDictionary()
+def _prepared(module: nn.Module, prepare: Callable[[nn.Module], Constant]) -> Constant:
+    """``prepare(module)``, called anew only where its parameters have changed."""
+    state = tuple((part.data_ptr(), part._version) for part in module.parameters())
+    kept = _kept.get(module)
+    if kept is None or kept[0] != state:
+        with torch.inference_mode(False), torch.no_grad():
+            kept = _kept[module] = state, prepare(module)
+    return kept[1]
+
+
+_kept: WeakKeyDictionary = WeakKeyDictionary()
 
 
 class _CouplingInverse:
@@ -306,10 +325,23 @@ class _Whitened:
 
     def __init__(self, law: "_FlowDistribution") -> None:
         self._place, self._ladj = law.placement, law.ladj
-        self._inverse = _CouplingInverse(law.spline, law.context)
+        self._spline, self._context = law.spline, law.context
+        self._layers = _CouplingLayers.of(law.spline)
+        # The kernel does by itself what is prepared here.
+        compiled = native.available() and self._layers.compiled
+        self._inverse = None if compiled else self._prepare()
+
+    def _prepare(self) -> _CouplingInverse:
+        return _CouplingInverse(self._spline, self._context)
 
     def __call__(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draws ``(sample, batch, dim)`` and log |d draw / d noise|, ``(sample, batch)``."""
+        place, compiled = self._place, self._layers.compiled
+        given = (self._context, place.loc, place.tri, self._ladj)
+        if compiled and native.usable(noise, *given):
+            return compiled(noise, *given, torch.stack([place.shift, place.scale]))
+        if self._inverse is None:
+            self._inverse = self._prepare()
         white, ladj = self._inverse(noise)
         return self._place(white), ladj - self._ladj
 
@@ -338,6 +370,10 @@ class PosteriorFlow(nn.Module):
         seed: Seed of the initial weights and of the permutations between layers. The global
             random state is left untouched.
     """
+
+    #: Standard deviations beyond which the embedding has seen nothing: it saturates there, in
+    #: place of exploding.
+    _SATURATION = 8.0
 
     def __init__(
         self,
@@ -408,8 +444,7 @@ class PosteriorFlow(nn.Module):
         self.context_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
         self.is_fitted.fill_(True)
 
-    def forward(self, context: Tensor) -> _FlowDistribution:
-        """The density given contexts of shape ``(batch, context)``."""
+    def _require_scaling(self) -> None:
         if not bool(self.is_fitted):
             raise NotFitted(
                 "PosteriorFlow",
@@ -417,8 +452,12 @@ class PosteriorFlow(nn.Module):
                 found="an untrained flow",
                 remedy="Call fit_scaling and train, or load a bundle.",
             )
-        # Beyond 8 standard deviations the embedding has seen nothing: saturate, do not explode.
-        scaled = ((context - self.context_mean) / self.context_std).clamp(-8.0, 8.0)
+
+    def forward(self, context: Tensor) -> _FlowDistribution:
+        """The density given contexts of shape ``(batch, context)``."""
+        self._require_scaling()
+        limit = self._SATURATION
+        scaled = ((context - self.context_mean) / self.context_std).clamp(-limit, limit)
         # Only the embedding, most of the work, takes part in mixed precision: three digits of a
         # location are too few for a posterior that is twenty times narrower than the prior.
         embedded = self.embed(scaled).to(scaled.dtype)
@@ -467,8 +506,19 @@ class PosteriorFlow(nn.Module):
             # A single variable has no coupling layers.
             x, log_q = self(context).push(noise[None])
             return x[0], log_q[0]
-        x, log_det = self(context).whitened()(noise[None])
+        x, log_det = self._law_of_many(context).whitened()(noise[None])
         return x[0], _log_normal(noise) - log_det[0]
+
+    def _law_of_many(self, context: Tensor) -> _FlowDistribution:
+        """The density given contexts, of which there are so many that their embedding counts."""
+        taken = native.usable(context) and not torch.is_grad_enabled()
+        if not taken or not CompiledEmbedding.covers(self.embed):
+            return self(context)
+        self._require_scaling()
+        embed = _prepared(self.embed, CompiledEmbedding)
+        embedded = embed(context, self.context_mean, self.context_std, self._SATURATION)
+        with full_precision(context):
+            return self._law(embedded)
 
 
 def _log_normal(noise: Tensor) -> Tensor:

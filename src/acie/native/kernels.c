@@ -4,4 +4,8 @@
 
 #include "spectra.c"
 
-const struct kernels KERNELS = {light, turn, sample, sums};
+#include "network.c"
+
+#include "flow.c"
+
+const struct kernels KERNELS = {light, turn, sample, sums, embed, draws};
