@@ -43,7 +43,7 @@ class CompiledCouplings(Constant):
         self._context = layers[0].hyper[0].in_features - dim
         sizes = [dim, first, self._context, len(layers), len(steps), *outputs]
         self._sizes = torch.tensor(sizes)
-        kept = len(layers) * (sum(outputs[1::2]) + first * _TABLE) + dim * (dim + 1) + 1
+        kept = len(layers) * (sum(outputs[1::2]) + first * _TABLE) + _affine(dim) + 1
         work = self._context + 4 * dim + _TABLE + 2 * max(outputs)
         self._room = (_WIDE + 1) * kept + _WIDE * work
 
@@ -53,29 +53,26 @@ class CompiledCouplings(Constant):
         return layers[0].shapes[0][0] == _BINS and layers[0].hyper[0].weight.device.type == "cpu"
 
     def __call__(
-        self, noise: Tensor, context: Tensor, centre: Tensor, root: Tensor, log_root: Tensor,
-        scaling: Tensor,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        self, noise: Tensor, context: Tensor, affine: Tensor, scaling: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Draws ``(sample, batch, dim)`` and log |d draw / d noise|, ``(sample, batch)``.
 
         Arguments:
             noise: Standard normal, ``(sample, batch, dim)``.
             context: Embedded, ``(batch, embedding)``.
-            centre: In standardised units, ``(batch, dim)``.
-            root: Lower-triangular square root of the precision, ``(batch, dim, dim)``.
-            log_root: Log determinant of that per unit of the draws, ``(batch,)``.
+            affine: Location and precision that follow from it, see :meth:`PosteriorFlow._law`.
             scaling: Mean and standard deviation of the training variables, ``(2, dim)``.
         """
         samples, batch, dim = noise.shape
-        shapes = [(batch, self._context), (batch, dim), (batch, dim, dim), (batch,), (2, dim)]
-        given = zip((context, centre, root, log_root, scaling), shapes, strict=True)
-        *of_batch, scaling = (part.expand(shape).contiguous() for part, shape in given)
-        noise, x = noise.contiguous(), torch.empty(noise.shape)
-        log_det, room = torch.empty(noise.shape[:-1]), torch.empty(self._room)
-        weights = (self._of_context, self._of_draws, scaling)
+        x, log_det = torch.empty(noise.shape), torch.empty(noise.shape[:-1])
+        shapes = [(batch, self._context), (batch, _affine(dim)), (2, dim)]
+        given = zip((context, affine, scaling), shapes, strict=True)
+        context, affine, scaling = (part.expand(shape).contiguous() for part, shape in given)
+        noise, room = noise.contiguous(), torch.empty(self._room)
+        tensors = (self._of_context, self._of_draws, scaling, context, affine, noise, room)
         native.kernels.draws(
             samples, batch, self._sizes.data_ptr(), self._order.data_ptr(), self._rate,
-            *(part.data_ptr() for part in (*weights, *of_batch, noise, room, x, log_det)),
+            *(part.data_ptr() for part in (*tensors, x, log_det)),
         )  # fmt: skip
         return x, log_det
 
@@ -114,8 +111,8 @@ class CompiledEmbedding(Constant):
             scale: Standard deviations, ``(context,)``.
             limit: How many of them contexts saturate at.
         """
-        context, found = context.contiguous(), torch.empty(len(context), self._sizes[-1])
-        room = torch.empty(self._room)
+        context = context.expand(-1, self._sizes[0]).contiguous()
+        found, room = torch.empty(len(context), self._sizes[-1]), torch.empty(self._room)
         given = (mean.contiguous(), scale.contiguous(), self._weights, context, room, found)
         native.kernels.embed(
             len(context), *self._sizes, limit, *(part.data_ptr() for part in given)
@@ -154,6 +151,11 @@ def _parts(layer: nn.Module) -> list[tuple[tuple[Tensor, ...], tuple[Tensor, ...
         )
         own, free, pads = still, rest, (-len(still) % _OUTPUTS, -len(rest) % _OUTPUTS)
     return found
+
+
+def _affine(dim: int) -> int:
+    """How many numbers are a location and a triangular matrix."""
+    return 2 * dim + dim * (dim - 1) // 2
 
 
 def _packed(linear: nn.Linear) -> tuple[Tensor, Tensor]:

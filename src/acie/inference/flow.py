@@ -60,6 +60,7 @@ class _FlowDistribution:
         tri: Lower-triangular square root of the precision, ``(batch, dim, dim)``.
         spline: The flow of the whitened variables.
         context: Its embedded context, ``(batch, embedding)``.
+        affine: What the first two were made of, ``(batch, dim + dim (dim + 1) / 2)``.
         shift: Mean of the training variables, ``(dim,)``.
         scale: Standard deviation of the training variables, ``(dim,)``.
     """
@@ -70,11 +71,12 @@ class _FlowDistribution:
         tri: Tensor,
         spline: zuko.flows.NSF,
         context: Tensor,
+        affine: Tensor,
         shift: Tensor,
         scale: Tensor,
     ) -> None:
         self._loc, self._tri = loc, tri
-        self.spline, self.context = spline, context
+        self.spline, self.context, self.affine = spline, context, affine
         self._shift, self._scale = shift, scale
         self.placement = _Placement(loc, tri, shift, scale)
         self.ladj = tri.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum()
@@ -325,7 +327,7 @@ class _Whitened:
 
     def __init__(self, law: "_FlowDistribution") -> None:
         self._place, self._ladj = law.placement, law.ladj
-        self._spline, self._context = law.spline, law.context
+        self._spline, self._context, self._affine = law.spline, law.context, law.affine
         self._layers = _CouplingLayers.of(law.spline)
         # The kernel does by itself what is prepared here.
         compiled = native.available() and self._layers.compiled
@@ -336,10 +338,10 @@ class _Whitened:
 
     def __call__(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draws ``(sample, batch, dim)`` and log |d draw / d noise|, ``(sample, batch)``."""
-        place, compiled = self._place, self._layers.compiled
-        given = (self._context, place.loc, place.tri, self._ladj)
-        if compiled and native.usable(noise, *given):
-            return compiled(noise, *given, torch.stack([place.shift, place.scale]))
+        compiled = self._layers.compiled
+        if compiled and native.usable(noise, self._context, self._affine):
+            scaling = torch.stack([self._place.shift, self._place.scale])
+            return compiled(noise, self._context, self._affine, scaling)
         if self._inverse is None:
             self._inverse = self._prepare()
         white, ladj = self._inverse(noise)
@@ -465,7 +467,8 @@ class PosteriorFlow(nn.Module):
             return self._law(embedded)
 
     def _law(self, embedded: Tensor) -> _FlowDistribution:
-        loc, log_diagonal, rest = self.affine(embedded).split(
+        affine = self.affine(embedded)
+        loc, log_diagonal, rest = affine.split(
             [self.dim, self.dim, self.dim * (self.dim - 1) // 2], dim=-1
         )
         # Bounded so that an early training step cannot overflow float32.
@@ -474,7 +477,9 @@ class PosteriorFlow(nn.Module):
         # Rows are scaled with their diagonal: correlations, not precisions, are what is learned.
         below = torch.zeros_like(tri)
         below[..., row, column] = rest * tri[..., row, row]
-        return _FlowDistribution(loc, tri + below, self.flow, embedded, self.x_mean, self.x_std)
+        return _FlowDistribution(
+            loc, tri + below, self.flow, embedded, affine, self.x_mean, self.x_std
+        )
 
     def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Log density of ``x`` ``(*sample, batch, dim)`` given ``context`` ``(batch, context)``.
@@ -506,19 +511,24 @@ class PosteriorFlow(nn.Module):
             # A single variable has no coupling layers.
             x, log_q = self(context).push(noise[None])
             return x[0], log_q[0]
-        x, log_det = self._law_of_many(context).whitened()(noise[None])
+        couplings = _CouplingLayers.of(self.flow).compiled
+        known = couplings is not None and CompiledEmbedding.covers(self.embed)
+        if known and native.usable(noise, context) and not torch.is_grad_enabled():
+            x, log_det = self._draw_compiled(couplings, noise[None], context)
+        else:
+            x, log_det = self(context).whitened()(noise[None])
         return x[0], _log_normal(noise) - log_det[0]
 
-    def _law_of_many(self, context: Tensor) -> _FlowDistribution:
-        """The density given contexts, of which there are so many that their embedding counts."""
-        taken = native.usable(context) and not torch.is_grad_enabled()
-        if not taken or not CompiledEmbedding.covers(self.embed):
-            return self(context)
+    def _draw_compiled(
+        self, couplings: CompiledCouplings, noise: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The map of a density without the density: of many contexts, it is what takes time."""
         self._require_scaling()
         embed = _prepared(self.embed, CompiledEmbedding)
         embedded = embed(context, self.context_mean, self.context_std, self._SATURATION)
-        with full_precision(context):
-            return self._law(embedded)
+        with full_precision(embedded):
+            affine = self.affine(embedded)
+        return couplings(noise, embedded, affine, torch.stack([self.x_mean, self.x_std]))
 
 
 def _log_normal(noise: Tensor) -> Tensor:

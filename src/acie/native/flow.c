@@ -5,12 +5,18 @@
  *
  * Included by kernels.c, after network.c. */
 
+#include <math.h>
+
 #include "vector.h"
 
 /* The only number of bins, what a network says about one spline, and how far splines reach. */
 #define BINS 8
 #define PARAMETERS (3 * BINS - 1)
 #define BOUND 5.0f
+
+/* As PosteriorFlow._law has it. */
+#define LOG_DIAGONAL_LOW -6.0f
+#define LOG_DIAGONAL_HIGH 9.0f
 
 /* A spline as a table: left knots of both axes, widths and heights of the bins, slopes at all knots. */
 enum { LEFT = 0, BOTTOM = BINS, WIDTH = 2 * BINS, HEIGHT = 3 * BINS, SLOPE = 4 * BINS, TABLE = 5 * BINS + 1 };
@@ -41,7 +47,9 @@ static int64_t kept_of_layer(const struct flow *flow)
     return count;
 }
 
-static int64_t kept_of_place(const struct flow *flow) { return flow->dim * (flow->dim + 1) + 1; }
+/* Numbers that place and widen a law: its centre, logarithms of the diagonal of the root of the precision,
+ * and of each row of that root what is before the diagonal over the diagonal. */
+static int64_t affine_of(const struct flow *flow) { return 2 * flow->dim + flow->dim * (flow->dim - 1) / 2; }
 
 static int64_t most_outputs(const struct flow *flow)
 {
@@ -86,7 +94,7 @@ INLINE void tabulate(const float *parameters, float rate, float *table)
  * _InverseSpline of inference/flow.py. */
 INLINE v8 invert(v8 value, const float *table, int half, int each, v8 *log_det)
 {
-    v8 inside = clamped(value, BOUND);
+    v8 inside = clamped(value, -BOUND, BOUND);
     v8 left = unit(table, LEFT, half, each), bottom = unit(table, BOTTOM, half, each);
     v8 width = unit(table, WIDTH, half, each), height = unit(table, HEIGHT, half, each);
     v8 start = unit(table, SLOPE, half, each), end = unit(table, SLOPE + 1, half, each);
@@ -114,11 +122,31 @@ INLINE v8 invert(v8 value, const float *table, int half, int each, v8 *log_det)
     return left + share * width + (value - inside);
 }
 
-/* What the draws of up to WIDE contexts need, side by side. */
-static void prepare(const struct flow *flow, int count, const float *context, const float *centre,
-                    const float *root, const float *log_root, float *kept, float *buffer)
+/* In place of the logarithms of a diagonal, (affine_of(), WIDE), the reciprocals; log |d draw / d white|
+ * after them all. */
+static void prepare_place(const struct flow *flow, float *affine)
 {
     int64_t dim = flow->dim;
+    float *log_det = affine + affine_of(flow) * WIDE;
+    double log_scale = 0.0;
+    for (int64_t k = 0; k < dim; k++)
+        log_scale += log(flow->scaling[dim + k]);
+    for (int half = 0; half < HALVES; half++) {
+        v8 total = all((float)log_scale);
+        for (int64_t k = dim; k < 2 * dim; k++) {
+            float *own = affine + k * WIDE + half * LANES;
+            v8 bounded = clamped(load(own), LOG_DIAGONAL_LOW, LOG_DIAGONAL_HIGH);
+            total -= bounded;
+            store(own, vexp(-bounded));
+        }
+        store(log_det + half * LANES, total);
+    }
+}
+
+/* What the draws of up to WIDE contexts need, side by side. */
+static void prepare(const struct flow *flow, int count, const float *context, const float *affine,
+                    float *kept, float *buffer)
+{
     float *given = buffer, *odd = given + flow->context * WIDE;
     float *pair[2] = {odd, odd + most_outputs(flow) * WIDE};
     const float *w = flow->of_context;
@@ -143,9 +171,8 @@ static void prepare(const struct flow *flow, int count, const float *context, co
             for (int half = 0; half < HALVES; half++)
                 tabulate(x + k * PARAMETERS * WIDE + half * LANES, flow->rate, kept + half * LANES);
     }
-    side_by_side(count, dim, dim, centre, kept);
-    side_by_side(count, dim * dim, dim * dim, root, kept + dim * WIDE);
-    side_by_side(count, 1, 1, log_root, kept + dim * (dim + 1) * WIDE);
+    side_by_side(count, affine_of(flow), affine_of(flow), affine, kept);
+    prepare_place(flow, kept);
 }
 
 /* All layers for WIDE draws: value (dim, WIDE), of which the last layer's are returned; log_det (WIDE);
@@ -194,34 +221,40 @@ INLINE const float *through_layers(const struct flow *flow, int each, const floa
     return value;
 }
 
+/* Whitened variables in the order of the last layer to draws, (dim, WIDE); place from prepare_place(). */
+INLINE void put(const struct flow *flow, int each, const float *place, const float *white, float *solved,
+                float *placed)
+{
+    int64_t dim = flow->dim, width = each ? WIDE : 1;
+    const int64_t *from = flow->order + flow->layers * dim;
+    for (int half = 0; half < HALVES; half++) {
+        const float *before = place + 2 * dim * width;
+        for (int64_t k = 0; k < dim; k++) {
+            v8 z = load(white + from[k] * WIDE + half * LANES) * unit(place, dim + k, half, each);
+            for (int64_t j = 0; j < k; j++, before += width)
+                z -= unit(before, 0, half, each) * load(solved + j * WIDE + half * LANES);
+            store(solved + k * WIDE + half * LANES, z);
+            v8 found = (z + unit(place, k, half, each)) * all(flow->scaling[dim + k]) + all(flow->scaling[k]);
+            store(placed + k * WIDE + half * LANES, found);
+        }
+    }
+}
+
 /* Up to WIDE draws, whose rows are `stride` rows apart. */
 INLINE void some_draws(const struct flow *flow, int each, int count, int64_t stride, const float *kept,
                        const float *noise, float *buffer, float *x, float *log_det)
 {
-    int64_t dim = flow->dim;
+    int64_t dim = flow->dim, width = each ? WIDE : 1;
     float *given = buffer, *work = given + dim * WIDE;
+    const float *place = kept + flow->layers * kept_of_layer(flow) * width;
     v8 logs[HALVES];
-    side_by_side(count, dim, stride * dim, noise, given);
     for (int half = 0; half < HALVES; half++)
-        logs[half] = all(0.0f);
+        logs[half] = unit(place, affine_of(flow), half, each);
+    side_by_side(count, dim, stride * dim, noise, given);
     const float *white = through_layers(flow, each, kept, given, logs, work);
-    const float *centre = kept + flow->layers * kept_of_layer(flow) * (each ? WIDE : 1);
-    const float *root = centre + dim * (each ? WIDE : 1), *log_root = root + dim * dim * (each ? WIDE : 1);
-    const int64_t *from = flow->order + flow->layers * dim;
-    /* No longer read by the layers, whichever of the two holds the result. */
+    /* Whichever of the first two holds the result, the rest is free. */
     float *solved = work + dim * WIDE, *placed = solved + dim * WIDE;
-    for (int half = 0; half < HALVES; half++) {
-        for (int64_t k = 0; k < dim; k++) {
-            v8 rest = load(white + from[k] * WIDE + half * LANES);
-            for (int64_t j = 0; j < k; j++)
-                rest -= unit(root, k * dim + j, half, each) * load(solved + j * WIDE + half * LANES);
-            rest /= unit(root, k * dim + k, half, each);
-            store(solved + k * WIDE + half * LANES, rest);
-            v8 found = (rest + unit(centre, k, half, each)) * all(flow->scaling[dim + k]);
-            store(placed + k * WIDE + half * LANES, found + all(flow->scaling[k]));
-        }
-        logs[half] -= unit(log_root, 0, half, each);
-    }
+    put(flow, each, place, white, solved, placed);
     for (int lane = 0; lane < count; lane++) {
         for (int64_t k = 0; k < dim; k++)
             x[lane * stride * dim + k] = placed[k * WIDE + lane];
@@ -244,25 +277,22 @@ static void draws_of_one(const struct flow *flow, int count, int64_t stride, con
 /* Draws from standard normal noise, and log |d draw / d noise|.
  *
  * sizes: the first five numbers of struct flow, then its outputs; the other parts of a flow as there;
- * context (batch, context), centre (batch, dim), root (batch, dim, dim), log_root (batch): see
- * _FlowDistribution; noise and x (samples, batch, dim); log_det (samples, batch); buffer: room for
+ * context (batch, context); affine (batch, affine_of()); noise and x (samples, batch, dim); log_det (samples, batch); buffer: room for
  * (WIDE + 1) times what is kept of a context, and WIDE times (context + 4 dim + TABLE + 2 most_outputs()). */
 static void draws(int64_t samples, int64_t batch, const int64_t *sizes, const int64_t *order, double rate,
                   const float *of_context, const float *of_draws, const float *scaling, const float *context,
-                  const float *centre, const float *root, const float *log_root, const float *noise,
-                  float *buffer, float *x, float *log_det)
+                  const float *affine, const float *noise, float *buffer, float *x, float *log_det)
 {
     const struct flow flow = {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes + 5,
                               order, of_context, of_draws, scaling, (float)rate};
-    int64_t dim = flow.dim, size = flow.layers * kept_of_layer(&flow) + kept_of_place(&flow);
+    int64_t dim = flow.dim, size = flow.layers * kept_of_layer(&flow) + affine_of(&flow) + 1;
     float *kept = buffer, *own = kept + size * WIDE, *work = own + size;
     /* Lanes are draws of one context or of one sample, whichever leaves fewer lanes empty. */
     int64_t full_samples = (samples + WIDE - 1) / WIDE * WIDE, full_batch = (batch + WIDE - 1) / WIDE * WIDE;
     int one = full_samples * batch <= full_batch * samples;
     for (int64_t first = 0; first < batch && samples; first += WIDE) {
         int count = batch - first < WIDE ? (int)(batch - first) : WIDE;
-        prepare(&flow, count, context + first * flow.context, centre + first * dim, root + first * dim * dim,
-                log_root + first, kept, work);
+        prepare(&flow, count, context + first * flow.context, affine + first * affine_of(&flow), kept, work);
         for (int64_t sample = 0; sample < samples && !one; sample++) {
             int64_t row = sample * batch + first;
             draws_of_each(&flow, count, kept, noise + row * dim, work, x + row * dim, log_det + row);

@@ -20,8 +20,7 @@ struct kernels {
                   float *buffer, float *found);
     void (*draws)(int64_t samples, int64_t batch, const int64_t *sizes, const int64_t *order, double rate,
                   const float *of_context, const float *of_draws, const float *scaling, const float *context,
-                  const float *centre, const float *root, const float *log_root, const float *noise,
-                  float *buffer, float *x, float *log_det);
+                  const float *affine, const float *noise, float *buffer, float *x, float *log_det);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

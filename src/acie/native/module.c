@@ -81,17 +81,14 @@ static PyObject *draws(PyObject *self, PyObject *arguments)
 {
     long long samples, batch;
     double rate;
-    address sizes, order, of_context, of_draws, scaling, context, centre, root, log_root, noise, buffer, x;
-    address log_det;
-    if (!PyArg_ParseTuple(arguments, "LLKKdKKKKKKKKKKK", &samples, &batch, &sizes, &order, &rate, &of_context,
-                          &of_draws, &scaling, &context, &centre, &root, &log_root, &noise, &buffer, &x,
-                          &log_det))
+    address sizes, order, of_context, of_draws, scaling, context, affine, noise, buffer, x, log_det;
+    if (!PyArg_ParseTuple(arguments, "LLKKdKKKKKKKKK", &samples, &batch, &sizes, &order, &rate, &of_context,
+                          &of_draws, &scaling, &context, &affine, &noise, &buffer, &x, &log_det))
         return NULL;
     WITHOUT_LOCK(best->draws(samples, batch, (const int64_t *)sizes, (const int64_t *)order, rate,
                              (const float *)of_context, (const float *)of_draws, (const float *)scaling,
-                             (const float *)context, (const float *)centre, (const float *)root,
-                             (const float *)log_root, (const float *)noise, (float *)buffer, (float *)x,
-                             (float *)log_det));
+                             (const float *)context, (const float *)affine, (const float *)noise,
+                             (float *)buffer, (float *)x, (float *)log_det));
 }
 
 static PyMethodDef methods[] = {

@@ -114,7 +114,7 @@ static void embed(int64_t rows, int64_t in, int64_t width, int64_t blocks, int64
         side_by_side(count, in, in, context + row * in, given);
         for (int64_t at = 0; at < in * WIDE; at += LANES) {
             v8 scaled = (load(given + at) - all(mean[at / WIDE])) / all(scale[at / WIDE]);
-            store(given + at, clamped(scaled, (float)limit));
+            store(given + at, clamped(scaled, (float)-limit, (float)limit));
         }
         dense(in, width, w, w + in * width, given, hidden);
         w += (in + 1) * width;

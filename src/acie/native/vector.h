@@ -55,11 +55,11 @@ INLINE v8 vexp(v8 x)
 /* `yes` where the mask is set, else `no`. */
 INLINE v8 choose(i8 mask, v8 yes, v8 no) { return (v8)(((i8)yes & mask) | ((i8)no & ~mask)); }
 
-/* Not beyond `limit` to either side; NaN of NaN. */
-INLINE v8 clamped(v8 x, float limit)
+/* Between two limits; NaN of NaN. */
+INLINE v8 clamped(v8 x, float low, float high)
 {
-    x = choose(x > all(limit), all(limit), x);
-    return choose(x < all(-limit), all(-limit), x);
+    x = choose(x > all(high), all(high), x);
+    return choose(x < all(low), all(low), x);
 }
 
 INLINE v8 vsqrt(v8 x)
