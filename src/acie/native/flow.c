@@ -63,7 +63,7 @@ static int64_t most_outputs(const struct flow *flow)
 INLINE v8 saturated(v8 x, v8 rate)
 {
     v8 size = (v8)((i8)x & 0x7fffffff);
-    return vexp(x / (all(1.0f) + rate * size));
+    return vexp_within(x / (all(1.0f) + rate * size));
 }
 
 /* The table of a spline, of one half of the lanes: parameters (PARAMETERS, WIDE), table (TABLE, WIDE). */
@@ -137,7 +137,7 @@ static void prepare_place(const struct flow *flow, float *affine)
             float *own = affine + k * WIDE + half * LANES;
             v8 bounded = clamped(load(own), LOG_DIAGONAL_LOW, LOG_DIAGONAL_HIGH);
             total -= bounded;
-            store(own, vexp(-bounded));
+            store(own, vexp_within(-bounded));
         }
         store(log_det + half * LANES, total);
     }

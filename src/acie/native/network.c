@@ -59,7 +59,7 @@ static void silu(int64_t units, float *values)
 {
     for (int64_t at = 0; at < units * WIDE; at += LANES) {
         v8 x = load(values + at);
-        store(values + at, x / (all(1.0f) + vexp(-x)));
+        store(values + at, x / (all(1.0f) + vexp_within(clamped(-x, -87.0f, 87.0f))));
     }
 }
 
