@@ -167,6 +167,8 @@ def test_torch_draws_where_the_kernel_cannot(monkeypatch):
     noise = normal(5, 2, 3)
     flow = random_flow(3, {"bins": 5, "hidden": (16,)})
     assert flow(contexts(flow, 2)).whitened()(noise)[0].shape == noise.shape
+    flow = random_flow(3, {"hidden": (16,)}).double()
+    assert flow.draw(noise[0].double(), contexts(flow, 2).double())[0].dtype == torch.float64
     flow = random_flow(3, {"hidden": (16,)})
     law = flow(contexts(flow, 2)).whitened()
     with pytest.raises(AssertionError, match="was called"):

@@ -50,7 +50,7 @@ class CompiledCouplings(Constant):
     @staticmethod
     def covers(layers: Sequence[nn.Module]) -> bool:
         """Whether the kernel knows such layers."""
-        return layers[0].shapes[0][0] == _BINS and layers[0].hyper[0].weight.device.type == "cpu"
+        return layers[0].shapes[0][0] == _BINS and _readable(layers[0].hyper[0])
 
     def __call__(
         self, noise: Tensor, context: Tensor, affine: Tensor, scaling: Tensor
@@ -99,8 +99,7 @@ class CompiledEmbedding(Constant):
     @staticmethod
     def covers(network: nn.Module) -> bool:
         """Whether the kernel knows such a network."""
-        first = network.first
-        return first.out_features % _OUTPUTS == 0 and first.weight.device.type == "cpu"
+        return network.first.out_features % _OUTPUTS == 0 and _readable(network.first)
 
     def __call__(self, context: Tensor, mean: Tensor, scale: Tensor, limit: float) -> Tensor:
         """Embeddings ``(batch, embedding)`` of ``(batch, context)``.
@@ -118,6 +117,10 @@ class CompiledEmbedding(Constant):
             len(context), *self._sizes, limit, *(part.data_ptr() for part in given)
         )
         return found
+
+
+def _readable(linear: nn.Linear) -> bool:
+    return linear.weight.device.type == "cpu" and linear.weight.dtype == torch.float32
 
 
 def _parts(layer: nn.Module) -> list[tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]]:

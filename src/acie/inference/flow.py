@@ -342,9 +342,7 @@ class _Whitened:
         if compiled and native.usable(noise, self._context, self._affine):
             scaling = torch.stack([self._place.shift, self._place.scale])
             return compiled(noise, self._context, self._affine, scaling)
-        if self._inverse is None:
-            self._inverse = self._prepare()
-        white, ladj = self._inverse(noise)
+        white, ladj = (self._inverse or self._prepare())(noise)
         return self._place(white), ladj - self._ladj
 
 
@@ -511,9 +509,9 @@ class PosteriorFlow(nn.Module):
             # A single variable has no coupling layers.
             x, log_q = self(context).push(noise[None])
             return x[0], log_q[0]
-        couplings = _CouplingLayers.of(self.flow).compiled
-        known = couplings is not None and CompiledEmbedding.covers(self.embed)
-        if known and native.usable(noise, context) and not torch.is_grad_enabled():
+        taken = native.usable(noise, context) and not torch.is_grad_enabled()
+        couplings = _CouplingLayers.of(self.flow).compiled if taken else None
+        if couplings and CompiledEmbedding.covers(self.embed):
             x, log_det = self._draw_compiled(couplings, noise[None], context)
         else:
             x, log_det = self(context).whitened()(noise[None])
@@ -522,7 +520,7 @@ class PosteriorFlow(nn.Module):
     def _draw_compiled(
         self, couplings: CompiledCouplings, noise: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The map of a density without the density: of many contexts, it is what takes time."""
+        """The map of a density, ``(1, batch, dim)``, without what only the density needs."""
         self._require_scaling()
         embed = _prepared(self.embed, CompiledEmbedding)
         embedded = embed(context, self.context_mean, self.context_std, self._SATURATION)

@@ -190,8 +190,8 @@ INLINE const float *through_layers(const struct flow *flow, int each, const floa
         const float *tables = kept + (kept_of_layer(flow) - first * TABLE) * width;
         for (int64_t k = 0; k < first; k++)
             for (int half = 0; half < HALVES; half++) {
-                v8 found = invert(load(value + from[k] * WIDE + half * LANES), tables + k * TABLE * width,
-                                  half, each, log_det + half);
+                v8 given = load(value + from[k] * WIDE + half * LANES);
+                v8 found = invert(given, tables + k * TABLE * width, half, each, log_det + half);
                 store(next + k * WIDE + half * LANES, found);
             }
         const float *x = next;
@@ -210,8 +210,10 @@ INLINE const float *through_layers(const struct flow *flow, int each, const floa
         kept += first * TABLE * width;
         for (int64_t k = first; k < dim; k++)
             for (int half = 0; half < HALVES; half++) {
-                tabulate(x + (k - first) * PARAMETERS * WIDE + half * LANES, flow->rate, table + half * LANES);
-                v8 found = invert(load(value + from[k] * WIDE + half * LANES), table, half, 1, log_det + half);
+                const float *own = x + (k - first) * PARAMETERS * WIDE + half * LANES;
+                tabulate(own, flow->rate, table + half * LANES);
+                v8 given = load(value + from[k] * WIDE + half * LANES);
+                v8 found = invert(given, table, half, 1, log_det + half);
                 store(next + k * WIDE + half * LANES, found);
             }
         float *old = value;
@@ -277,8 +279,9 @@ static void draws_of_one(const struct flow *flow, int count, int64_t stride, con
 /* Draws from standard normal noise, and log |d draw / d noise|.
  *
  * sizes: the first five numbers of struct flow, then its outputs; the other parts of a flow as there;
- * context (batch, context); affine (batch, affine_of()); noise and x (samples, batch, dim); log_det (samples, batch); buffer: room for
- * (WIDE + 1) times what is kept of a context, and WIDE times (context + 4 dim + TABLE + 2 most_outputs()). */
+ * context (batch, context); affine (batch, affine_of()); noise and x (samples, batch, dim); log_det
+ * (samples, batch); buffer: room for (WIDE + 1) times what is kept of a context, and for WIDE times
+ * (context + 4 dim + TABLE + 2 most_outputs()). */
 static void draws(int64_t samples, int64_t batch, const int64_t *sizes, const int64_t *order, double rate,
                   const float *of_context, const float *of_draws, const float *scaling, const float *context,
                   const float *affine, const float *noise, float *buffer, float *x, float *log_det)
