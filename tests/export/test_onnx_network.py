@@ -126,7 +126,7 @@ def test_in_the_engine_onnx_runtime_computes_the_network(engine, exported, monke
     def never(*arguments):
         raise AssertionError("torch computed the network")
 
-    monkeypatch.setattr("acie.inference.flow._CouplingInverse.__call__", never)
+    monkeypatch.setattr("acie.inference.flow._Whitened.__call__", never)
     observation = simulate(engine, 2, 9).observation
     other = type(engine)(with_onnx(engine.bundle, exported[0]))
     values = other.infer(observation, 64, torch.Generator().manual_seed(2)).values

@@ -6,7 +6,9 @@ distributions off for the whole process; the state found before the import is re
 
 __all__ = ["PosteriorFlow"]
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -14,8 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from acie import native
 from acie.device import full_precision
 from acie.errors import ConfigurationError, NotFitted
+from acie.inference.compiled import CompiledCouplings, CompiledEmbedding
 from acie.replay import Constant
 
 _validation = Distribution._validate_args
@@ -56,6 +60,7 @@ class _FlowDistribution:
         tri: Lower-triangular square root of the precision, ``(batch, dim, dim)``.
         spline: The flow of the whitened variables.
         context: Its embedded context, ``(batch, embedding)``.
+        affine: What the first two were made of, ``(batch, dim + dim (dim + 1) / 2)``.
         shift: Mean of the training variables, ``(dim,)``.
         scale: Standard deviation of the training variables, ``(dim,)``.
     """
@@ -66,14 +71,20 @@ class _FlowDistribution:
         tri: Tensor,
         spline: zuko.flows.NSF,
         context: Tensor,
+        affine: Tensor,
         shift: Tensor,
         scale: Tensor,
     ) -> None:
-        self._loc, self._tri, self._flow = loc, tri, spline(context)
-        self.spline, self.context = spline, context
+        self._loc, self._tri = loc, tri
+        self.spline, self.context, self.affine = spline, context, affine
         self._shift, self._scale = shift, scale
         self.placement = _Placement(loc, tri, shift, scale)
         self.ladj = tri.diagonal(dim1=-2, dim2=-1).log().sum(-1) - scale.log().sum()
+
+    @functools.cached_property
+    def _flow(self) -> Distribution:
+        """The density of the whitened variables, which draws do without."""
+        return self.spline(self.context)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density at ``x``, shape ``(*sample, batch, dim)`` to ``(*sample, batch)``."""
@@ -162,6 +173,11 @@ class _CouplingLayers(Constant):
             )
             place = torch.cat(halves).argsort()
         self.restore = place
+        #: The same for the kernel that draws, or none.
+        self.compiled = None
+        if CompiledCouplings.covers(layers):
+            order = torch.stack([*(torch.cat(halves) for halves in self.columns), place])
+            self.compiled = CompiledCouplings(layers, order)
         #: Weights ``(layer, in, out)`` and biases ``(layer, 1, out)`` of the first halves.
         self.shared = [
             (torch.stack([w.T for w, _ in step]), torch.stack([b for _, b in step])[:, None])
@@ -171,15 +187,20 @@ class _CouplingLayers(Constant):
     @classmethod
     def of(cls, flow: zuko.flows.NSF) -> "_CouplingLayers":
         """Those of a flow, made anew only where its weights have changed."""
-        state = tuple((part.data_ptr(), part._version) for part in flow.parameters())
-        kept = _prepared.get(flow)
-        if kept is None or kept[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
-                kept = _prepared[flow] = state, cls(flow)
-        return kept[1]
+        return _prepared(flow, cls)
 
 
-_prepared: WeakKeyDictionary = WeakKeyDictionary()
+def _prepared(module: nn.Module, prepare: Callable[[nn.Module], Constant]) -> Constant:
+    """``prepare(module)``, called anew only where its parameters have changed."""
+    state = tuple((part.data_ptr(), part._version) for part in module.parameters())
+    kept = _kept.get(module)
+    if kept is None or kept[0] != state:
+        with torch.inference_mode(False), torch.no_grad():
+            kept = _kept[module] = state, prepare(module)
+    return kept[1]
+
+
+_kept: WeakKeyDictionary = WeakKeyDictionary()
 
 
 class _CouplingInverse:
@@ -306,11 +327,22 @@ class _Whitened:
 
     def __init__(self, law: "_FlowDistribution") -> None:
         self._place, self._ladj = law.placement, law.ladj
-        self._inverse = _CouplingInverse(law.spline, law.context)
+        self._spline, self._context, self._affine = law.spline, law.context, law.affine
+        self._layers = _CouplingLayers.of(law.spline)
+        # The kernel does by itself what is prepared here.
+        compiled = native.available() and self._layers.compiled
+        self._inverse = None if compiled else self._prepare()
+
+    def _prepare(self) -> _CouplingInverse:
+        return _CouplingInverse(self._spline, self._context)
 
     def __call__(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Draws ``(sample, batch, dim)`` and log |d draw / d noise|, ``(sample, batch)``."""
-        white, ladj = self._inverse(noise)
+        compiled = self._layers.compiled
+        if compiled and native.usable(noise, self._context, self._affine):
+            scaling = torch.stack([self._place.shift, self._place.scale])
+            return compiled(noise, self._context, self._affine, scaling)
+        white, ladj = (self._inverse or self._prepare())(noise)
         return self._place(white), ladj - self._ladj
 
 
@@ -338,6 +370,10 @@ class PosteriorFlow(nn.Module):
         seed: Seed of the initial weights and of the permutations between layers. The global
             random state is left untouched.
     """
+
+    #: Standard deviations beyond which the embedding has seen nothing: it saturates there, in
+    #: place of exploding.
+    _SATURATION = 8.0
 
     def __init__(
         self,
@@ -408,8 +444,7 @@ class PosteriorFlow(nn.Module):
         self.context_std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
         self.is_fitted.fill_(True)
 
-    def forward(self, context: Tensor) -> _FlowDistribution:
-        """The density given contexts of shape ``(batch, context)``."""
+    def _require_scaling(self) -> None:
         if not bool(self.is_fitted):
             raise NotFitted(
                 "PosteriorFlow",
@@ -417,8 +452,12 @@ class PosteriorFlow(nn.Module):
                 found="an untrained flow",
                 remedy="Call fit_scaling and train, or load a bundle.",
             )
-        # Beyond 8 standard deviations the embedding has seen nothing: saturate, do not explode.
-        scaled = ((context - self.context_mean) / self.context_std).clamp(-8.0, 8.0)
+
+    def forward(self, context: Tensor) -> _FlowDistribution:
+        """The density given contexts of shape ``(batch, context)``."""
+        self._require_scaling()
+        limit = self._SATURATION
+        scaled = ((context - self.context_mean) / self.context_std).clamp(-limit, limit)
         # Only the embedding, most of the work, takes part in mixed precision: three digits of a
         # location are too few for a posterior that is twenty times narrower than the prior.
         embedded = self.embed(scaled).to(scaled.dtype)
@@ -426,7 +465,8 @@ class PosteriorFlow(nn.Module):
             return self._law(embedded)
 
     def _law(self, embedded: Tensor) -> _FlowDistribution:
-        loc, log_diagonal, rest = self.affine(embedded).split(
+        affine = self.affine(embedded)
+        loc, log_diagonal, rest = affine.split(
             [self.dim, self.dim, self.dim * (self.dim - 1) // 2], dim=-1
         )
         # Bounded so that an early training step cannot overflow float32.
@@ -435,7 +475,9 @@ class PosteriorFlow(nn.Module):
         # Rows are scaled with their diagonal: correlations, not precisions, are what is learned.
         below = torch.zeros_like(tri)
         below[..., row, column] = rest * tri[..., row, row]
-        return _FlowDistribution(loc, tri + below, self.flow, embedded, self.x_mean, self.x_std)
+        return _FlowDistribution(
+            loc, tri + below, self.flow, embedded, affine, self.x_mean, self.x_std
+        )
 
     def log_prob(self, x: Tensor, context: Tensor) -> Tensor:
         """Log density of ``x`` ``(*sample, batch, dim)`` given ``context`` ``(batch, context)``.
@@ -467,8 +509,24 @@ class PosteriorFlow(nn.Module):
             # A single variable has no coupling layers.
             x, log_q = self(context).push(noise[None])
             return x[0], log_q[0]
-        x, log_det = self(context).whitened()(noise[None])
+        taken = native.usable(noise, context) and not torch.is_grad_enabled()
+        couplings = _CouplingLayers.of(self.flow).compiled if taken else None
+        if couplings and CompiledEmbedding.covers(self.embed):
+            x, log_det = self._draw_compiled(couplings, noise[None], context)
+        else:
+            x, log_det = self(context).whitened()(noise[None])
         return x[0], _log_normal(noise) - log_det[0]
+
+    def _draw_compiled(
+        self, couplings: CompiledCouplings, noise: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The map of a density, ``(1, batch, dim)``, without what only the density needs."""
+        self._require_scaling()
+        embed = _prepared(self.embed, CompiledEmbedding)
+        embedded = embed(context, self.context_mean, self.context_std, self._SATURATION)
+        with full_precision(embedded):
+            affine = self.affine(embedded)
+        return couplings(noise, embedded, affine, torch.stack([self.x_mean, self.x_std]))
 
 
 def _log_normal(noise: Tensor) -> Tensor:

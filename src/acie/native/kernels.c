@@ -4,4 +4,8 @@
 
 #include "spectra.c"
 
-const struct kernels KERNELS = {light, spectra, turn, sample, mix, widen, difference, sums};
+#include "network.c"
+
+#include "flow.c"
+
+const struct kernels KERNELS = {light, spectra, turn, sample, mix, widen, difference, sums, embed, draws};

@@ -33,6 +33,12 @@ struct kernels {
                        const float *other, int64_t step, float *out);
     void (*sums)(int64_t rows, int64_t pixels, const float *model, const float *flux, const float *ivar,
                  const float *relative, const float *polynomials, double *out);
+    void (*embed)(int64_t rows, int64_t in, int64_t width, int64_t blocks, int64_t out, double limit,
+                  const float *mean, const float *scale, const float *weights, const float *context,
+                  float *buffer, float *found);
+    void (*draws)(int64_t samples, int64_t batch, const int64_t *sizes, const int64_t *order, double rate,
+                  const float *of_context, const float *of_draws, const float *scaling, const float *context,
+                  const float *affine, const float *noise, float *buffer, float *x, float *log_det);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

@@ -121,6 +121,33 @@ static PyObject *sums(PyObject *self, PyObject *arguments)
                            (const float *)relative, (const float *)polynomials, (double *)out));
 }
 
+static PyObject *embed(PyObject *self, PyObject *arguments)
+{
+    long long rows, in, width, blocks, out;
+    double limit;
+    address mean, scale, weights, context, buffer, found;
+    if (!PyArg_ParseTuple(arguments, "LLLLLdKKKKKK", &rows, &in, &width, &blocks, &out, &limit, &mean, &scale,
+                          &weights, &context, &buffer, &found))
+        return NULL;
+    WITHOUT_LOCK(best->embed(rows, in, width, blocks, out, limit, (const float *)mean, (const float *)scale,
+                             (const float *)weights, (const float *)context, (float *)buffer,
+                             (float *)found));
+}
+
+static PyObject *draws(PyObject *self, PyObject *arguments)
+{
+    long long samples, batch;
+    double rate;
+    address sizes, order, of_context, of_draws, scaling, context, affine, noise, buffer, x, log_det;
+    if (!PyArg_ParseTuple(arguments, "LLKKdKKKKKKKKK", &samples, &batch, &sizes, &order, &rate, &of_context,
+                          &of_draws, &scaling, &context, &affine, &noise, &buffer, &x, &log_det))
+        return NULL;
+    WITHOUT_LOCK(best->draws(samples, batch, (const int64_t *)sizes, (const int64_t *)order, rate,
+                             (const float *)of_context, (const float *)of_draws, (const float *)scaling,
+                             (const float *)context, (const float *)affine, (const float *)noise,
+                             (float *)buffer, (float *)x, (float *)log_det));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"spectra", spectra, METH_VARARGS, NULL},
@@ -130,6 +157,8 @@ static PyMethodDef methods[] = {
     {"widen", widen, METH_VARARGS, NULL},
     {"difference", difference, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
+    {"embed", embed, METH_VARARGS, NULL},
+    {"draws", draws, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
