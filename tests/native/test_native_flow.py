@@ -28,12 +28,11 @@ def estimator():
 
 
 @pytest.fixture
-def by_torch(monkeypatch):
+def by_torch():
     """Calls a function without kernels."""
 
     def call(function, *arguments):
-        with monkeypatch.context() as patch:
-            patch.setattr(native, "kernels", None)
+        with native.kernels_off():
             return function(*arguments)
 
     return call
