@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-#: The splines act between these ends, as in :mod:`acie.inference.flow`.
+#: The splines act between these ends, as in :mod:`acie.inference.couplings`.
 _BOUND = 5.0
 
 
