@@ -17,6 +17,7 @@ from acie.inference.projection import (
     rest_positions,
     scatter_to_rest,
 )
+from acie.native.checks import nanmedian
 from acie.observation import WAVELENGTH, Observation
 from acie.threads import spread
 
@@ -355,7 +356,7 @@ class SpectrumEncoder(nn.Module):
     ) -> Tensor:
         """Features in order: coefficients, uncertainties, bands, amplitude, z, lsf, S/N."""
         good = observation.ivar > 0
-        lsf = torch.where(good, observation.lsf.float(), torch.nan).nanmedian(-1).values
+        lsf = nanmedian(torch.where(good, observation.lsf.float(), torch.nan))
         scalars = torch.stack(
             [
                 log_amplitude,

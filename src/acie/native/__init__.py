@@ -13,6 +13,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 try:
     from acie.native import _kernels
@@ -35,7 +36,7 @@ def usable(*tensors: Tensor) -> bool:
     Arguments:
         tensors: What is read; the caller sees to it that they are contiguous.
     """
-    if kernels is None or torch.jit.is_tracing():
+    if kernels is None or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
         return False
     gradients = torch.is_grad_enabled()
     return all(

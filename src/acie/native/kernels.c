@@ -3,5 +3,6 @@
 #include "kernels.h"
 
 #include "spectra.c"
+#include "checks.c"
 
-const struct kernels KERNELS = {light, turn, sample, sums};
+const struct kernels KERNELS = {light, turn, sample, sums, bins, squares, deviates, medians};

@@ -15,6 +15,15 @@ struct kernels {
                    const int64_t *index, const float *weights, float *buffer, float *out);
     void (*sums)(int64_t rows, int64_t pixels, const float *model, const float *flux, const float *ivar,
                  const float *relative, const float *polynomials, double *out);
+    void (*bins)(int64_t draws, int64_t pixels, const int64_t *place, const float *model, const float *flux,
+                 const float *ivar, const float *relative, int64_t terms, const float *basis,
+                 const float *coefficients, float *out, float *mean);
+    void (*squares)(int64_t draws, int64_t count, int64_t levels, const int64_t *factors, double variance,
+                    double common, float *sums, double *out);
+    void (*deviates)(int64_t pixels, const float *model, const float *flux, const float *ivar,
+                     const float *relative, int64_t terms, const float *basis, const float *coefficients,
+                     float *single, float *binned);
+    void (*medians)(int64_t rows, int64_t size, const float *values, int32_t *keys, float *out);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

@@ -64,11 +64,60 @@ static PyObject *sums(PyObject *self, PyObject *arguments)
                            (const float *)relative, (const float *)polynomials, (double *)out));
 }
 
+static PyObject *bins(PyObject *self, PyObject *arguments)
+{
+    long long draws, pixels, terms;
+    address place, model, flux, ivar, relative, basis, coefficients, out, mean;
+    if (!PyArg_ParseTuple(arguments, "LLKKKKKLKKKK", &draws, &pixels, &place, &model, &flux, &ivar, &relative,
+                          &terms, &basis, &coefficients, &out, &mean))
+        return NULL;
+    WITHOUT_LOCK(best->bins(draws, pixels, (const int64_t *)place, (const float *)model, (const float *)flux,
+                            (const float *)ivar, (const float *)relative, terms, (const float *)basis,
+                            (const float *)coefficients, (float *)out, (float *)mean));
+}
+
+static PyObject *squares(PyObject *self, PyObject *arguments)
+{
+    long long draws, count, levels;
+    address factors, sums, out;
+    double variance, common;
+    if (!PyArg_ParseTuple(arguments, "LLLKddKK", &draws, &count, &levels, &factors, &variance, &common, &sums,
+                          &out))
+        return NULL;
+    WITHOUT_LOCK(best->squares(draws, count, levels, (const int64_t *)factors, variance, common, (float *)sums,
+                               (double *)out));
+}
+
+static PyObject *deviates(PyObject *self, PyObject *arguments)
+{
+    long long pixels, terms;
+    address model, flux, ivar, relative, basis, coefficients, single, binned;
+    if (!PyArg_ParseTuple(arguments, "LKKKKLKKKK", &pixels, &model, &flux, &ivar, &relative, &terms, &basis,
+                          &coefficients, &single, &binned))
+        return NULL;
+    WITHOUT_LOCK(best->deviates(pixels, (const float *)model, (const float *)flux, (const float *)ivar,
+                                (const float *)relative, terms, (const float *)basis,
+                                (const float *)coefficients, (float *)single, (float *)binned));
+}
+
+static PyObject *medians(PyObject *self, PyObject *arguments)
+{
+    long long rows, size;
+    address values, keys, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKK", &rows, &size, &values, &keys, &out))
+        return NULL;
+    WITHOUT_LOCK(best->medians(rows, size, (const float *)values, (int32_t *)keys, (float *)out));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
     {"sample", sample, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
+    {"bins", bins, METH_VARARGS, NULL},
+    {"squares", squares, METH_VARARGS, NULL},
+    {"deviates", deviates, METH_VARARGS, NULL},
+    {"medians", medians, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

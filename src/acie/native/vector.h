@@ -29,10 +29,12 @@ INLINE v8 vexp(v8 x)
 {
     const v8 low = all(-87.3f), high = all(88.7f);
     v8 t = x * all(1.44269504f);
-    /* Adding 1.5 * 2^23 leaves the nearest whole number in the last bits. */
-    v8 whole = t + all(12582912.0f);
-    i8 power = (i8)whole << 23;
-    v8 n = whole - all(12582912.0f);
+    /* The nearest whole number: adding and taking away a large one would be optimised away. */
+    i8 below = t < all(0.0f);
+    v8 half = (v8)(((i8)all(-0.5f) & below) | ((i8)all(0.5f) & ~below));
+    i8 whole = __builtin_convertvector(t + half, i8);
+    i8 power = whole << 23;
+    v8 n = __builtin_convertvector(whole, v8);
     v8 r = x - n * all(0.693359375f);
     r = r + n * all(2.12194440e-4f);
     v8 p = all(1.9875691500e-4f);

@@ -1,0 +1,128 @@
+"""Compiled kernels of residuals, projections and bases against the torch code beside them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import acie
+from acie import native, predictive
+from acie.native import checks
+from acie.predictive import predictive_check
+from acie.seeds import SeedStream
+from acie.simulation import Simulator, SpectrumLikelihood, SurveyConfig
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="no compiled kernels here")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return acie.load()
+
+
+@pytest.fixture(scope="module")
+def observed(engine):
+    """Five galaxies with masked stretches and pixels, and seven draws near each."""
+    simulator = Simulator(
+        engine.scm, engine.physics, engine.noise_model, SurveyConfig(snr=(10.0, 40.0))
+    )
+    drawn = simulator.draw(5, SeedStream(8).generator("checks"))
+    generator = torch.Generator().manual_seed(4)
+    good = torch.rand(5, 6000, generator=generator) > 0.03
+    good[0, 1003:1391] = False
+    good[1, 5500:] = False
+    seen = drawn.observation
+    # Light that no draw has, in two of them.
+    line = torch.exp(-0.5 * ((torch.arange(6000) - 3000.0) / 12.0) ** 2)
+    extra = line * torch.tensor([0.0, 0.0, 0.3, 0.6, 0.0])[:, None] * drawn.clean
+    seen = replace(seen, flux=(seen.flux + extra) * good, ivar=seen.ivar * good)
+    draws = drawn.clean * (1.0 + 0.02 * torch.randn(7, 5, 1, generator=generator))
+    return seen, draws * (1.0 + 0.003 * torch.randn(7, 5, 6000, generator=generator))
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """What a function gives where there are no kernels."""
+
+    def call(function, *arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "kernels", None)
+            return function(*arguments)
+
+    return call
+
+
+def test_the_predictive_check(observed, without):
+    seen, draws = observed
+    check = predictive_check(seen, draws, acie.load().noise_model)
+    expected = without(predictive_check, seen, draws, acie.load().noise_model)
+    torch.testing.assert_close(check.noise_scale, expected.noise_scale, rtol=3e-6, atol=0)
+    torch.testing.assert_close(check.p_values, expected.p_values, rtol=1e-4, atol=1e-6)
+    assert check.p_values.min() < 0.01 < 0.5 < check.p_values.max()
+
+
+def test_bins_without_most_of_their_pixels_do_not_count(observed):
+    seen, draws = observed
+    likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
+    rows = likelihood.flux, likelihood.ivar, likelihood.relative
+    coefficients = likelihood.coefficients(draws).float()
+    sums, _ = checks.bins(draws, *rows, likelihood.basis, coefficients)
+    found = checks.squares(sums, torch.ones(5), 0.02, predictive.WIDTHS)
+    model = draws * (1.0 + coefficients @ likelihood.basis)
+    weight, residual = likelihood.weight(model)[0], likelihood.flux - model
+    binned = predictive._binned(weight.double(), (residual, model), predictive.WIDTHS)
+    for place, values in enumerate(binned):
+        count, total = predictive._squares(*values, torch.ones(5))
+        assert torch.equal(found[..., place, 0].T, count)
+        torch.testing.assert_close(found[..., place, 1].T, total, rtol=1e-5, atol=0)
+    assert 0 < found[0, 0, 0, 0] < 1200
+
+
+def test_an_impossible_draw_spoils_its_own_sums_alone(observed):
+    seen, draws = observed
+    spoiled = draws.clone()
+    spoiled[2, 1, 700] = torch.nan
+    likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
+    rows = likelihood.flux, likelihood.ivar, likelihood.relative, likelihood.basis
+    coefficients = torch.zeros(7, 5, 4)
+    right, _ = checks.bins(draws, *rows, coefficients)
+    wrong, mean = checks.bins(spoiled, *rows, coefficients)
+    others = [0, 2, 3]  # a draw that is not a number has a pixel less
+    assert torch.equal(torch.where(wrong.isnan(), right, wrong)[:, :, others], right[:, :, others])
+    assert wrong.isnan().nonzero()[:, [0, 1, 3]].unique(dim=0).tolist() == [[1, 2, 140]]
+    assert mean.isnan().nonzero()[:, [0, 2]].unique(dim=0).tolist() == [[1, 140]]
+    plain = checks.squares(right.clone(), torch.ones(5), 0.02, predictive.WIDTHS)
+    fewer = checks.squares(wrong, torch.ones(5), 0.02, predictive.WIDTHS)
+    lost = (plain - fewer)[..., 0].nonzero()
+    assert lost.tolist() == [[1, 2, level] for level in range(len(predictive.WIDTHS))]
+
+
+def test_the_misfit(observed, without):
+    seen, draws = observed
+    likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
+    for found, expected in zip(
+        likelihood.misfit(draws), without(likelihood.misfit, draws), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
+def test_the_coefficients_of_the_calibration(observed, without):
+    seen, draws = observed
+    likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
+    spectra = draws.transpose(0, 1).contiguous().transpose(0, 1)
+    exact = without(likelihood.coefficients, draws.double())
+    error = (likelihood.coefficients(spectra) - exact).abs().max()
+    assert error < 2.0 * (without(likelihood.coefficients, draws) - exact).abs().max() < 2e-6
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 6000])
+def test_medians_are_those_of_torch(size):
+    values = torch.randn(9, size, generator=torch.Generator().manual_seed(size))
+    values[1] = torch.nan
+    values[2, ::2] = torch.nan
+    values[3] = -1.5
+    values[4, : size // 2 + 1] = -torch.inf
+    values[5, : size // 2 + 1] = torch.inf
+    values[6] = values[6].abs() * 1e-42
+    found, expected = checks.nanmedian(values), values.nanmedian(-1).values
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
