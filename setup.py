@@ -21,8 +21,10 @@ KERNELS = Extension(
     sources=[f"{NATIVE}/{name}.c" for name in ("module", "baseline", "x86_64_v3", "x86_64_v4")],
     depends=[
         f"{NATIVE}/{name}"
-        for name in ("kernels.h", "vector.h", "kernels.c", "spectra.c", "checks.c")
-    ],
+        for name in (
+            "kernels.h", "vector.h", "kernels.c", "spectra.c", "checks.c", "projection.c"
+        )
+    ],  # fmt: skip
     extra_compile_args=OPTIONS,
     py_limited_api=True,
     optional=True,

@@ -7,7 +7,8 @@ import torch
 
 import acie
 from acie import native, predictive
-from acie.native import checks
+from acie.inference.projection import interpolate_from_rest, scatter_to_rest
+from acie.native import checks, projection
 from acie.predictive import predictive_check
 from acie.seeds import SeedStream
 from acie.simulation import Simulator, SpectrumLikelihood, SurveyConfig
@@ -126,3 +127,43 @@ def test_medians_are_those_of_torch(size):
     values[6] = values[6].abs() * 1e-42
     found, expected = checks.nanmedian(values), values.nanmedian(-1).values
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("components", [3, 16, 81])
+def test_the_projection_onto_components(components):
+    """Normal equations and residuals where some pixels are masked and some beyond the grid."""
+    generator = torch.Generator().manual_seed(components)
+    rest, pixels = 705, 640
+    basis = torch.randn(rest, components, generator=generator)
+    position = torch.linspace(-20.7, 730.0, pixels).double() + torch.tensor([[0.0], [60.0], [-9.0]])
+    weights = torch.rand(3, pixels, generator=generator)
+    weights[0, 100:320] = 0.0
+    values = torch.randn(3, pixels, generator=generator)
+    mean = torch.randn(3, components, generator=generator)
+    packed = projection.packed(basis)
+    gram, projected = projection.equations(packed, components, position, weights, values)
+    pulled, misfit = projection.residuals(packed, mean, position, weights, values)
+
+    basis, weights, values = basis.double(), weights.double(), values.double()
+    shared = scatter_to_rest(torch.stack([weights, weights * values]), position, rest)
+    residual = values - interpolate_from_rest(mean.double() @ basis.T, position)
+    owed = scatter_to_rest(weights * residual, position, rest)
+    inside = (position >= 0) & (position < rest - 1)
+    chi2 = (weights * residual.square() * inside).sum(-1)
+    for found, expected in (
+        (gram, (basis.T * shared[0][:, None]) @ basis),
+        (projected, shared[1] @ basis),
+        (pulled, owed @ basis),
+        (misfit, torch.stack([chi2, ((weights > 0) & inside).sum(-1)], -1)),
+    ):
+        error = (found - expected).abs().amax() / expected.abs().amax()
+        assert found.shape == expected.shape
+        assert float(error) < 1e-6
+
+
+def test_the_encoder(engine, observed, without):
+    encoder = engine.bundle.encoder
+    found, expected = encoder.encode(observed[0]), without(encoder.encode, observed[0])
+    for part, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(part, reference, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(found.reduced_chi2, expected.reduced_chi2, rtol=1e-5, atol=0)

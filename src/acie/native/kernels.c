@@ -4,5 +4,8 @@
 
 #include "spectra.c"
 #include "checks.c"
+#include "projection.c"
 
-const struct kernels KERNELS = {light, turn, sample, sums, bins, squares, deviates, medians};
+const struct kernels KERNELS = {
+    light, turn, sample, sums, bins, squares, deviates, medians, share, gram, pull,
+};

@@ -24,6 +24,12 @@ struct kernels {
                      const float *relative, int64_t terms, const float *basis, const float *coefficients,
                      float *single, float *binned);
     void (*medians)(int64_t rows, int64_t size, const float *values, int32_t *keys, float *out);
+    void (*share)(int64_t pixels, int64_t rest, const double *position, const float *weights,
+                  const float *values, float *out);
+    void (*gram)(int64_t rest, int64_t components, int64_t width, const float *basis, const float *shared,
+                 float *buffer, float *out);
+    void (*pull)(int64_t pixels, int64_t rest, int64_t width, const float *basis, const double *position,
+                 const float *weights, const float *values, const float *mean, float *pulled, double *misfit);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

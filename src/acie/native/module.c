@@ -109,6 +109,38 @@ static PyObject *medians(PyObject *self, PyObject *arguments)
     WITHOUT_LOCK(best->medians(rows, size, (const float *)values, (int32_t *)keys, (float *)out));
 }
 
+static PyObject *share(PyObject *self, PyObject *arguments)
+{
+    long long pixels, rest;
+    address position, weights, values, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKKK", &pixels, &rest, &position, &weights, &values, &out))
+        return NULL;
+    WITHOUT_LOCK(best->share(pixels, rest, (const double *)position, (const float *)weights,
+                             (const float *)values, (float *)out));
+}
+
+static PyObject *gram(PyObject *self, PyObject *arguments)
+{
+    long long rest, components, width;
+    address basis, shared, buffer, out;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKK", &rest, &components, &width, &basis, &shared, &buffer, &out))
+        return NULL;
+    WITHOUT_LOCK(best->gram(rest, components, width, (const float *)basis, (const float *)shared,
+                            (float *)buffer, (float *)out));
+}
+
+static PyObject *pull(PyObject *self, PyObject *arguments)
+{
+    long long pixels, rest, width;
+    address basis, position, weights, values, mean, pulled, misfit;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKKKKK", &pixels, &rest, &width, &basis, &position, &weights, &values,
+                          &mean, &pulled, &misfit))
+        return NULL;
+    WITHOUT_LOCK(best->pull(pixels, rest, width, (const float *)basis, (const double *)position,
+                            (const float *)weights, (const float *)values, (const float *)mean,
+                            (float *)pulled, (double *)misfit));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
@@ -118,6 +150,9 @@ static PyMethodDef methods[] = {
     {"squares", squares, METH_VARARGS, NULL},
     {"deviates", deviates, METH_VARARGS, NULL},
     {"medians", medians, METH_VARARGS, NULL},
+    {"share", share, METH_VARARGS, NULL},
+    {"gram", gram, METH_VARARGS, NULL},
+    {"pull", pull, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
