@@ -22,7 +22,8 @@ KERNELS = Extension(
     depends=[
         f"{NATIVE}/{name}"
         for name in (
-            "kernels.h", "vector.h", "kernels.c", "spectra.c", "checks.c", "projection.c"
+            "kernels.h", "vector.h", "kernels.c",
+            "spectra.c", "checks.c", "projection.c", "basis.c",
         )
     ],  # fmt: skip
     extra_compile_args=OPTIONS,

@@ -135,7 +135,8 @@ def test_the_projection_onto_components(components):
     generator = torch.Generator().manual_seed(components)
     rest, pixels = 705, 640
     basis = torch.randn(rest, components, generator=generator)
-    position = torch.linspace(-20.7, 730.0, pixels).double() + torch.tensor([[0.0], [60.0], [-9.0]])
+    shift = torch.tensor([[0.0], [60.0], [-9.0]], dtype=torch.float64)
+    position = torch.linspace(-20.7, 730.0, pixels) + shift
     weights = torch.rand(3, pixels, generator=generator)
     weights[0, 100:320] = 0.0
     values = torch.randn(3, pixels, generator=generator)

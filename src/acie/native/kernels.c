@@ -5,7 +5,9 @@
 #include "spectra.c"
 #include "checks.c"
 #include "projection.c"
+#include "basis.c"
 
 const struct kernels KERNELS = {
     light, turn, sample, sums, bins, squares, deviates, medians, share, gram, pull,
+    centred, combined, strata, expanded,
 };

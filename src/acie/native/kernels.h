@@ -30,6 +30,17 @@ struct kernels {
                  float *buffer, float *out);
     void (*pull)(int64_t pixels, int64_t rest, int64_t width, const float *basis, const double *position,
                  const float *weights, const float *values, const float *mean, float *pulled, double *misfit);
+    void (*centred)(int64_t draws, int64_t pixels, const int64_t *place, const float *spectra,
+                    const float *share, const float *ivar, const float *relative, float *centre, float *root,
+                    double *buffer, double *products);
+    void (*combined)(int64_t draws, int64_t rank, int64_t pixels, const int64_t *place, const float *spectra,
+                     const float *centre, const float *root, const double *coefficients, double *buffer,
+                     float *white, float *basis, double *leverage);
+    void (*strata)(int64_t pixels, int64_t count, double even, const double *leverage, const float *root,
+                   int64_t *chosen, float *weights);
+    void (*expanded)(int64_t rank, int64_t pixels, int64_t terms, const float *weight, const float *centre,
+                     const float *residual, const float *basis, const float *polynomials, const float *flat,
+                     double *constant, double *linear, float *square);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

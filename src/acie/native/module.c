@@ -141,6 +141,53 @@ static PyObject *pull(PyObject *self, PyObject *arguments)
                             (float *)pulled, (double *)misfit));
 }
 
+static PyObject *centred(PyObject *self, PyObject *arguments)
+{
+    long long draws, pixels;
+    address place, spectra, share, ivar, relative, centre, root, buffer, products;
+    if (!PyArg_ParseTuple(arguments, "LLKKKKKKKKK", &draws, &pixels, &place, &spectra, &share, &ivar, &relative,
+                          &centre, &root, &buffer, &products))
+        return NULL;
+    WITHOUT_LOCK(best->centred(draws, pixels, (const int64_t *)place, (const float *)spectra,
+                               (const float *)share, (const float *)ivar, (const float *)relative,
+                               (float *)centre, (float *)root, (double *)buffer, (double *)products));
+}
+
+static PyObject *combined(PyObject *self, PyObject *arguments)
+{
+    long long draws, rank, pixels;
+    address place, spectra, centre, root, coefficients, buffer, white, basis, leverage;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKKKKKKK", &draws, &rank, &pixels, &place, &spectra, &centre, &root,
+                          &coefficients, &buffer, &white, &basis, &leverage))
+        return NULL;
+    WITHOUT_LOCK(best->combined(draws, rank, pixels, (const int64_t *)place, (const float *)spectra,
+                                (const float *)centre, (const float *)root, (const double *)coefficients,
+                                (double *)buffer, (float *)white, (float *)basis, (double *)leverage));
+}
+
+static PyObject *strata(PyObject *self, PyObject *arguments)
+{
+    long long pixels, count;
+    double even;
+    address leverage, root, chosen, weights;
+    if (!PyArg_ParseTuple(arguments, "LLdKKKK", &pixels, &count, &even, &leverage, &root, &chosen, &weights))
+        return NULL;
+    WITHOUT_LOCK(best->strata(pixels, count, even, (const double *)leverage, (const float *)root,
+                              (int64_t *)chosen, (float *)weights));
+}
+
+static PyObject *expanded(PyObject *self, PyObject *arguments)
+{
+    long long rank, pixels, terms;
+    address weight, centre, residual, basis, polynomials, flat, constant, linear, square;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKKKKKKK", &rank, &pixels, &terms, &weight, &centre, &residual, &basis,
+                          &polynomials, &flat, &constant, &linear, &square))
+        return NULL;
+    WITHOUT_LOCK(best->expanded(rank, pixels, terms, (const float *)weight, (const float *)centre,
+                                (const float *)residual, (const float *)basis, (const float *)polynomials,
+                                (const float *)flat, (double *)constant, (double *)linear, (float *)square));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
@@ -153,6 +200,10 @@ static PyMethodDef methods[] = {
     {"share", share, METH_VARARGS, NULL},
     {"gram", gram, METH_VARARGS, NULL},
     {"pull", pull, METH_VARARGS, NULL},
+    {"centred", centred, METH_VARARGS, NULL},
+    {"combined", combined, METH_VARARGS, NULL},
+    {"strata", strata, METH_VARARGS, NULL},
+    {"expanded", expanded, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
