@@ -23,7 +23,7 @@ KERNELS = Extension(
         f"{NATIVE}/{name}"
         for name in (
             "kernels.h", "vector.h", "kernels.c",
-            "spectra.c", "checks.c", "projection.c", "basis.c",
+            "spectra.c", "checks.c", "projection.c", "basis.c", "subset.c",
         )
     ],  # fmt: skip
     extra_compile_args=OPTIONS,

@@ -8,10 +8,12 @@ import torch
 import acie
 from acie import native, predictive
 from acie.inference.projection import interpolate_from_rest, scatter_to_rest
-from acie.native import checks, projection
+from acie.native import basis, checks, projection
+from acie.physics import SubsetModel
 from acie.predictive import predictive_check
+from acie.refinement import reduced
 from acie.seeds import SeedStream
-from acie.simulation import Simulator, SpectrumLikelihood, SurveyConfig
+from acie.simulation import Simulator, SpectrumLikelihood, SurveyConfig, expansion
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="no compiled kernels here")
 
@@ -134,27 +136,27 @@ def test_the_projection_onto_components(components):
     """Normal equations and residuals where some pixels are masked and some beyond the grid."""
     generator = torch.Generator().manual_seed(components)
     rest, pixels = 705, 640
-    basis = torch.randn(rest, components, generator=generator)
+    parts = torch.randn(rest, components, generator=generator)
     shift = torch.tensor([[0.0], [60.0], [-9.0]], dtype=torch.float64)
     position = torch.linspace(-20.7, 730.0, pixels) + shift
     weights = torch.rand(3, pixels, generator=generator)
     weights[0, 100:320] = 0.0
     values = torch.randn(3, pixels, generator=generator)
     mean = torch.randn(3, components, generator=generator)
-    packed = projection.packed(basis)
+    packed = projection.packed(parts)
     gram, projected = projection.equations(packed, components, position, weights, values)
     pulled, misfit = projection.residuals(packed, mean, position, weights, values)
 
-    basis, weights, values = basis.double(), weights.double(), values.double()
+    parts, weights, values = parts.double(), weights.double(), values.double()
     shared = scatter_to_rest(torch.stack([weights, weights * values]), position, rest)
-    residual = values - interpolate_from_rest(mean.double() @ basis.T, position)
+    residual = values - interpolate_from_rest(mean.double() @ parts.T, position)
     owed = scatter_to_rest(weights * residual, position, rest)
     inside = (position >= 0) & (position < rest - 1)
     chi2 = (weights * residual.square() * inside).sum(-1)
     for found, expected in (
-        (gram, (basis.T * shared[0][:, None]) @ basis),
-        (projected, shared[1] @ basis),
-        (pulled, owed @ basis),
+        (gram, (parts.T * shared[0][:, None]) @ parts),
+        (projected, shared[1] @ parts),
+        (pulled, owed @ parts),
         (misfit, torch.stack([chi2, ((weights > 0) & inside).sum(-1)], -1)),
     ):
         error = (found - expected).abs().amax() / expected.abs().amax()
@@ -168,3 +170,59 @@ def test_the_encoder(engine, observed, without):
     for part, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(part, reference, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(found.reduced_chi2, expected.reduced_chi2, rtol=1e-5, atol=0)
+
+
+def apart(found, expected):
+    """The largest difference over the largest number."""
+    return float((found - expected).abs().amax() / expected.abs().amax())
+
+
+def test_the_basis_of_draws(observed, without):
+    seen, draws = observed
+    likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
+    draws = draws.transpose(0, 1)
+    share = torch.softmax(torch.randn(5, 7, generator=torch.Generator().manual_seed(1)), -1)
+    found = reduced._basis(likelihood, draws, share)
+    expected = without(reduced._basis, likelihood, draws, share)
+    for part, reference in zip(found[:2], expected[:2], strict=True):
+        assert apart(part, reference) < 1e-6
+    # Deviations from a mean have a direction less, and any direction may point either way.
+    for part, reference in zip(found[2:4], expected[2:4], strict=True):
+        part, reference = part[:, :6], reference[:, :6]
+        sign = (part * reference).sum(-1, keepdim=True).sign()
+        assert apart(sign * part, reference) < 1e-4
+    centre, root, white = expected[:3]
+    pixels, leverage = basis.strata(white.square().sum(1).double(), root, 28, reduced._EVEN)
+    assert torch.equal(pixels, expected[4])
+    torch.testing.assert_close(leverage, expected[5], rtol=1e-6, atol=0)
+    assert bool((root.gather(1, pixels) > 0).all())
+
+
+@pytest.mark.parametrize("rank", [1, 7, 18, 24])
+def test_the_sums_of_a_basis(observed, rank):
+    seen, draws = observed
+    likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
+    centre = draws[0].contiguous()
+    rows = likelihood.weight(centre)[0], centre, likelihood.flux - centre
+    polynomials = likelihood.noise.polynomials(9)
+    flat = polynomials.unflatten(1, (-1, expansion._BLOCK)).mean(-1)
+    components = torch.randn(5, rank, 6000, generator=torch.Generator().manual_seed(rank))
+    given = (*rows, components, polynomials, flat)
+    assert basis.expands(components, polynomials, expansion._BLOCK, *rows)
+    exact = expansion._expanded(*(part.double() for part in given))
+    for found, expected in zip(basis.expanded(*given), exact, strict=True):
+        assert found.shape == expected.shape
+        for one, other in zip(found, expected, strict=True):
+            assert apart(one, other) < 1e-6
+
+
+def test_the_templates_at_few_pixels(engine, observed, without):
+    redshift, lsf = observed[0].redshift, observed[0].lsf
+    excess = engine.physics.lsf_excess(redshift, lsf)
+    pixels = torch.randint(6000, (5, 31), generator=torch.Generator().manual_seed(2)).sort().values
+    ends = torch.full((5,), 40.0), torch.tensor([60.0, 90.0, 200.0, 350.0, 500.0])
+    given = engine.physics, redshift, excess, ends, pixels
+    found, expected = SubsetModel(*given), without(SubsetModel, *given)
+    for name in ("_old", "_young"):
+        for one, other in zip(getattr(found, name), getattr(expected, name), strict=True):
+            assert apart(one, other) < 1e-6

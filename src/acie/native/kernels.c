@@ -6,8 +6,9 @@
 #include "checks.c"
 #include "projection.c"
 #include "basis.c"
+#include "subset.c"
 
 const struct kernels KERNELS = {
     light, turn, sample, sums, bins, squares, deviates, medians, share, gram, pull,
-    centred, combined, strata, expanded,
+    centred, combined, strata, expanded, table,
 };

@@ -41,6 +41,9 @@ struct kernels {
     void (*expanded)(int64_t rank, int64_t pixels, int64_t terms, const float *weight, const float *centre,
                      const float *residual, const float *basis, const float *polynomials, const float *flat,
                      double *constant, double *linear, float *square);
+    void (*table)(int64_t pixels, int64_t half, int64_t step, int64_t templates, const float *even,
+                  const float *odd, const float *fade, const int64_t *middle, const float *basis,
+                  float *buffer, float *out);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

@@ -188,6 +188,18 @@ static PyObject *expanded(PyObject *self, PyObject *arguments)
                                 (const float *)flat, (double *)constant, (double *)linear, (float *)square));
 }
 
+static PyObject *table(PyObject *self, PyObject *arguments)
+{
+    long long pixels, half, step, templates;
+    address even, odd, fade, middle, basis, buffer, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKKKKK", &pixels, &half, &step, &templates, &even, &odd, &fade,
+                          &middle, &basis, &buffer, &out))
+        return NULL;
+    WITHOUT_LOCK(best->table(pixels, half, step, templates, (const float *)even, (const float *)odd,
+                             (const float *)fade, (const int64_t *)middle, (const float *)basis,
+                             (float *)buffer, (float *)out));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
@@ -204,6 +216,7 @@ static PyMethodDef methods[] = {
     {"combined", combined, METH_VARARGS, NULL},
     {"strata", strata, METH_VARARGS, NULL},
     {"expanded", expanded, METH_VARARGS, NULL},
+    {"table", table, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
