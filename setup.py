@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the compiled kernels, and the manifests of ``deploy/`` in wheels."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from setuptools.command.build_py import build_py
 
 SOURCE = Path(__file__).parent / "deploy"
 NATIVE = "src/acie/native"
+WITH_KERNELS = os.environ.get("ACIE_KERNELS") != "0"
 #: Sums may be reordered, which vectors need; numbers that are not finite keep their meaning, and
 #: the process its treatment of tiny ones, which -ffast-math would change for everybody.
 OPTIONS = [
@@ -15,7 +17,8 @@ OPTIONS = [
     "-fassociative-math", "-ffp-contract=fast", "-Wno-psabi",
 ]  # fmt: skip
 
-#: Without a compiler the package installs as well, and torch does what the kernels would.
+#: Without a compiler the package installs as well, and torch does what the kernels would. A wheel
+#: for every platform is built with ACIE_KERNELS=0.
 KERNELS = Extension(
     "acie.native._kernels",
     sources=[f"{NATIVE}/{name}.c" for name in ("module", "baseline", "x86_64_v3", "x86_64_v4")],
@@ -52,6 +55,6 @@ class BuildWithManifests(build_py):
 
 setup(
     cmdclass={"build_py": BuildWithManifests},
-    ext_modules=[KERNELS],
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    ext_modules=[KERNELS] if WITH_KERNELS else [],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if WITH_KERNELS else {},
 )

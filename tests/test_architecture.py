@@ -31,6 +31,7 @@ LAYERS = {
     "threads": set(),
     "distinct": set(),
     "allocator": set(),
+    "native": set(),
     "replay": set(),
     "folders": set(),
     "tensor_files": set(),

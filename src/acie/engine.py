@@ -17,6 +17,7 @@ from acie.bundle import ModelBundle
 from acie.distinct import DistinctDraws, Part
 from acie.errors import ConflictingInterventions, MissingRedshift
 from acie.inference import RefinementConfig
+from acie.native import kernels, usable
 from acie.observation import Observation
 from acie.physics import OBSERVED, Sightline, StellarPopulationModel
 from acie.quality import extrapolated, posterior_quality
@@ -322,10 +323,23 @@ class CounterfactualEngine:
             place = draws.place[:, galaxy] - rows.start
             first, last = torch.searchsorted(place, torch.tensor([0, len(found)])).tolist()
             samples = slice(first, last)
-            torch.sub(found[place[samples]], factual[samples, galaxy], out=change[samples, galaxy])
+            _subtract(found, place[samples], factual[samples, galaxy], change[samples, galaxy])
 
         spread(work, draws.parts(_ROWS))
         return change
+
+
+def _subtract(found: Tensor, place: Tensor, other: Tensor, out: Tensor) -> None:
+    """``out = found[place] - other``, each ``(row, wave)`` and ``place`` ``(row,)``."""
+    rows = other.stride(-1) == out.stride(-1) == 1 and other.stride(0) == out.stride(0)
+    if not (rows and found.is_contiguous() and usable(found, other, out)):
+        torch.sub(found[place], other, out=out)
+        return
+    place = place.contiguous()
+    kernels.difference(
+        *out.shape, place.data_ptr(), found.data_ptr(), other.data_ptr(), out.stride(0),
+        out.data_ptr(),
+    )  # fmt: skip
 
 
 def _plain(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

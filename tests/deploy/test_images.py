@@ -76,7 +76,8 @@ def test_the_context_has_no_secrets_and_no_history():
     assert rules[0] == "*"
     allowed = {line[1:] for line in rules if line.startswith("!")}
     assert allowed == {
-        "src", "clients", "contracts", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"
+        "src", "clients", "contracts", "pyproject.toml", "setup.py", "MANIFEST.in",
+        "constraints.txt", "README.md", "LICENSE",
     }  # fmt: skip
     copied = {
         source.strip("/").split("/")[0]

@@ -43,19 +43,13 @@ def observed(engine):
     return seen, draws * (1.0 + 0.003 * torch.randn(7, 5, 6000, generator=generator))
 
 
-@pytest.fixture
-def without(monkeypatch):
+def without(function, *arguments):
     """What a function gives where there are no kernels."""
-
-    def call(function, *arguments):
-        with monkeypatch.context() as patch:
-            patch.setattr(native, "kernels", None)
-            return function(*arguments)
-
-    return call
+    with native.kernels_off():
+        return function(*arguments)
 
 
-def test_the_predictive_check(observed, without):
+def test_the_predictive_check(observed):
     seen, draws = observed
     check = predictive_check(seen, draws, acie.load().noise_model)
     expected = without(predictive_check, seen, draws, acie.load().noise_model)
@@ -100,7 +94,7 @@ def test_an_impossible_draw_spoils_its_own_sums_alone(observed):
     assert lost.tolist() == [[1, 2, level] for level in range(len(predictive.WIDTHS))]
 
 
-def test_the_misfit(observed, without):
+def test_the_misfit(observed):
     seen, draws = observed
     likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
     for found, expected in zip(
@@ -109,7 +103,7 @@ def test_the_misfit(observed, without):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
 
-def test_the_coefficients_of_the_calibration(observed, without):
+def test_the_coefficients_of_the_calibration(observed):
     seen, draws = observed
     likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
     spectra = draws.transpose(0, 1).contiguous().transpose(0, 1)
@@ -164,7 +158,7 @@ def test_the_projection_onto_components(components):
         assert float(error) < 1e-6
 
 
-def test_the_encoder(engine, observed, without):
+def test_the_encoder(engine, observed):
     encoder = engine.bundle.encoder
     found, expected = encoder.encode(observed[0]), without(encoder.encode, observed[0])
     for part, reference in zip(found, expected, strict=True):
@@ -177,7 +171,7 @@ def apart(found, expected):
     return float((found - expected).abs().amax() / expected.abs().amax())
 
 
-def test_the_basis_of_draws(observed, without):
+def test_the_basis_of_draws(observed):
     seen, draws = observed
     likelihood = SpectrumLikelihood(seen, acie.load().noise_model)
     draws = draws.transpose(0, 1)
@@ -216,7 +210,7 @@ def test_the_sums_of_a_basis(observed, rank):
             assert apart(one, other) < 1e-6
 
 
-def test_the_templates_at_few_pixels(engine, observed, without):
+def test_the_templates_at_few_pixels(engine, observed):
     redshift, lsf = observed[0].redshift, observed[0].lsf
     excess = engine.physics.lsf_excess(redshift, lsf)
     pixels = torch.randint(6000, (5, 31), generator=torch.Generator().manual_seed(2)).sort().values

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from acie.native import kernels_off
+
 
 @dataclass(frozen=True)
 class Work:
@@ -33,12 +35,13 @@ class Work:
 def count_work(function: Callable[[], object]) -> Work:
     """Run once on this thread and count.
 
-    Work that :func:`acie.threads.spread` would hand to other threads is done by this one.
+    Work that :func:`acie.threads.spread` would hand to other threads is done by this one, and what
+    compiled kernels would do (:mod:`acie.native`) by the operations of torch that they stand for.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _Counter() as counter:
+        with kernels_off(), _Counter() as counter:
             function()
     finally:
         torch.set_num_threads(threads)

@@ -9,6 +9,9 @@
 #include "subset.c"
 
 const struct kernels KERNELS = {
-    light, turn, sample, sums, bins, squares, deviates, medians, share, gram, pull,
-    centred, combined, strata, expanded, table,
+    light, spectra, turn, sample, mix, widen, difference, sums,
+    bins, squares, deviates, medians,
+    share, gram, pull,
+    centred, combined, strata, expanded,
+    table,
 };

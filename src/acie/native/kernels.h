@@ -5,14 +5,32 @@
 
 #include <stdint.h>
 
+/* What light passes through: tables (blocks, 8) of the curve and the wavelength at six points of each
+ * block of the screen, logarithms; A_V and the slope of each row; values of the polynomials of the
+ * points at the pixels of a block, (6, 64). */
+struct screen {
+    const float *log_curve, *log_wave, *a_v, *slope, *fill;
+};
+
 struct kernels {
     void (*light)(int64_t rows, int64_t pixels, int64_t start, int64_t split, int64_t templates,
-                  const float *coefficients, const float *strips, int64_t blocks, const float *points,
-                  const float *fill, int64_t ramp_size, const float *ramp, float *out);
+                  const float *coefficients, const float *strips, const struct screen *screen,
+                  int64_t ramp_size, const float *ramp, float *out);
+    void (*spectra)(int64_t rows, int64_t window, int64_t start, int64_t split, int64_t templates,
+                    const float *coefficients, const float *strips, const struct screen *screen,
+                    int64_t ramp_size, const float *ramp, int64_t half, const float *filters, int64_t pixels,
+                    int64_t taps, const int64_t *index, const float *weights, float *out, float *scratch);
     void (*turn)(int64_t rows, int64_t frequencies, const float *phase, const float *variance, double unit,
                  float *spectrum);
     void (*sample)(int64_t rows, int64_t window, int64_t pixels, int64_t taps, const float *coefficients,
-                   const int64_t *index, const float *weights, float *buffer, float *out);
+                   const int64_t *index, const float *weights, float *out);
+    void (*mix)(int64_t count, int64_t window, int64_t pixels, int64_t taps, const float *coefficients,
+                const int64_t *chosen, const int64_t *index, const float *weights, const float *others,
+                const float *share, float *out);
+    void (*widen)(int64_t pixels, int64_t half, int64_t frequencies, int64_t taps, const float *plain,
+                  const float *variance, const float *exponent, const float *fit, float *out);
+    void (*difference)(int64_t rows, int64_t pixels, const int64_t *place, const float *found,
+                       const float *other, int64_t step, float *out);
     void (*sums)(int64_t rows, int64_t pixels, const float *model, const float *flux, const float *ivar,
                  const float *relative, const float *polynomials, double *out);
     void (*bins)(int64_t draws, int64_t pixels, const int64_t *place, const float *model, const float *flux,

@@ -4,6 +4,7 @@
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <stdlib.h>
 
 #include "kernels.h"
 
@@ -21,14 +22,37 @@ static const struct kernels *best = &kernels_any;
 
 static PyObject *light(PyObject *self, PyObject *arguments)
 {
-    long long rows, pixels, start, split, templates, blocks, ramp_size;
-    address coefficients, strips, points, fill, ramp, out;
-    if (!PyArg_ParseTuple(arguments, "LLLLLKKLKKLKK", &rows, &pixels, &start, &split, &templates,
-                          &coefficients, &strips, &blocks, &points, &fill, &ramp_size, &ramp, &out))
+    long long rows, pixels, start, split, templates, ramp_size;
+    address coefficients, strips, log_curve, log_wave, a_v, slope, fill, ramp, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLLKKKKKKKLKK", &rows, &pixels, &start, &split, &templates, &coefficients,
+                          &strips, &log_curve, &log_wave, &a_v, &slope, &fill, &ramp_size, &ramp, &out))
         return NULL;
+    const struct screen screen = {(const float *)log_curve, (const float *)log_wave, (const float *)a_v,
+                                  (const float *)slope, (const float *)fill};
     WITHOUT_LOCK(best->light(rows, pixels, start, split, templates, (const float *)coefficients,
-                             (const float *)strips, blocks, (const float *)points, (const float *)fill,
-                             ramp_size, (const float *)ramp, (float *)out));
+                             (const float *)strips, &screen, ramp_size, (const float *)ramp, (float *)out));
+}
+
+static PyObject *spectra(PyObject *self, PyObject *arguments)
+{
+    long long rows, window, start, split, templates, ramp_size, half, pixels, taps;
+    address coefficients, strips, log_curve, log_wave, a_v, slope, fill, ramp, filters, index, weights, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLLKKKKKKKLKLKLLKKK", &rows, &window, &start, &split, &templates,
+                          &coefficients, &strips, &log_curve, &log_wave, &a_v, &slope, &fill, &ramp_size, &ramp,
+                          &half, &filters, &pixels, &taps, &index, &weights, &out))
+        return NULL;
+    float *scratch = malloc(sizeof(float) * 8 * (3 * window + 4 * half + 1 + taps));
+    if (scratch == NULL)
+        return PyErr_NoMemory();
+    const struct screen screen = {(const float *)log_curve, (const float *)log_wave, (const float *)a_v,
+                                  (const float *)slope, (const float *)fill};
+    Py_BEGIN_ALLOW_THREADS;
+    best->spectra(rows, window, start, split, templates, (const float *)coefficients, (const float *)strips,
+                  &screen, ramp_size, (const float *)ramp, half, (const float *)filters, pixels, taps,
+                  (const int64_t *)index, (const float *)weights, (float *)out, scratch);
+    Py_END_ALLOW_THREADS;
+    free(scratch);
+    Py_RETURN_NONE;
 }
 
 static PyObject *turn(PyObject *self, PyObject *arguments)
@@ -45,12 +69,45 @@ static PyObject *turn(PyObject *self, PyObject *arguments)
 static PyObject *sample(PyObject *self, PyObject *arguments)
 {
     long long rows, window, pixels, taps;
-    address coefficients, index, weights, buffer, out;
-    if (!PyArg_ParseTuple(arguments, "LLLLKKKKK", &rows, &window, &pixels, &taps, &coefficients, &index,
-                          &weights, &buffer, &out))
+    address coefficients, index, weights, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKK", &rows, &window, &pixels, &taps, &coefficients, &index, &weights,
+                          &out))
         return NULL;
     WITHOUT_LOCK(best->sample(rows, window, pixels, taps, (const float *)coefficients, (const int64_t *)index,
-                             (const float *)weights, (float *)buffer, (float *)out));
+                              (const float *)weights, (float *)out));
+}
+
+static PyObject *mix(PyObject *self, PyObject *arguments)
+{
+    long long count, window, pixels, taps;
+    address coefficients, chosen, index, weights, others, share, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKKKKK", &count, &window, &pixels, &taps, &coefficients, &chosen,
+                          &index, &weights, &others, &share, &out))
+        return NULL;
+    WITHOUT_LOCK(best->mix(count, window, pixels, taps, (const float *)coefficients, (const int64_t *)chosen,
+                           (const int64_t *)index, (const float *)weights, (const float *)others,
+                           (const float *)share, (float *)out));
+}
+
+static PyObject *widen(PyObject *self, PyObject *arguments)
+{
+    long long pixels, half, frequencies, taps;
+    address plain, variance, exponent, fit, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKKK", &pixels, &half, &frequencies, &taps, &plain, &variance,
+                          &exponent, &fit, &out))
+        return NULL;
+    WITHOUT_LOCK(best->widen(pixels, half, frequencies, taps, (const float *)plain, (const float *)variance,
+                             (const float *)exponent, (const float *)fit, (float *)out));
+}
+
+static PyObject *difference(PyObject *self, PyObject *arguments)
+{
+    long long rows, pixels, step;
+    address place, found, other, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKKLK", &rows, &pixels, &place, &found, &other, &step, &out))
+        return NULL;
+    WITHOUT_LOCK(best->difference(rows, pixels, (const int64_t *)place, (const float *)found,
+                                  (const float *)other, step, (float *)out));
 }
 
 static PyObject *sums(PyObject *self, PyObject *arguments)
@@ -202,8 +259,12 @@ static PyObject *table(PyObject *self, PyObject *arguments)
 
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
+    {"spectra", spectra, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
     {"sample", sample, METH_VARARGS, NULL},
+    {"mix", mix, METH_VARARGS, NULL},
+    {"widen", widen, METH_VARARGS, NULL},
+    {"difference", difference, METH_VARARGS, NULL},
     {"sums", sums, METH_VARARGS, NULL},
     {"bins", bins, METH_VARARGS, NULL},
     {"squares", squares, METH_VARARGS, NULL},

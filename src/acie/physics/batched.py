@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from acie.physics.kinematics import broaden_and_shift
-from acie.physics.pixels import PixelWindow, widened
+from acie.physics.pixels import PixelWindow
+from acie.physics.sampler import widened
 from acie.physics.sightline import UNRESOLVED_STEP
 from acie.physics.templates import REST_STEP
 

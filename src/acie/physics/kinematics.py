@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from acie.native import kernels, usable
 from acie.units import LIGHT_KM_S
 
 #: Frequencies whose phase is computed one by one.
@@ -70,7 +71,9 @@ class Broadening:
         gain: Tensor | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._size = size
+        self._size, self._step = size, step
+        #: Pixels towards the red, ``(*batch,)``.
+        self.shift = shift
         omega = torch.arange(size // 2 + 1, dtype=dtype, device=shift.device)
         omega = omega * (2.0 * math.pi / size)
         # Powers of two, which torch computes in a third of the time of exponentials.
@@ -81,22 +84,36 @@ class Broadening:
     def unbind(self) -> "list[Broadening]":
         """Those of the items of the batch, for any number of spectra ``(row, wave)`` each."""
         found = []
-        for turn in self._turn.unbind(0):
+        for turn, shift in zip(self._turn.unbind(0), self.shift.unbind(0), strict=True):
             one = copy.copy(self)
-            one._turn = turn
+            one._turn, one.shift = turn, shift
             found.append(one)
         return found
 
-    def __call__(self, spectrum: Tensor, variance_km2_s2: Tensor) -> Tensor:
+    def __call__(
+        self, spectrum: Tensor, variance_km2_s2: Tensor, out: Tensor | None = None
+    ) -> Tensor:
         """Broadened and moved spectra, ``(*batch, wave)``.
 
         Arguments:
             spectrum: See :func:`broaden_and_shift`, as is the next one.
             variance_km2_s2: Shape ``(*batch,)``.
+            out: Where to write; may be ``spectrum``.
         """
-        transform = torch.fft.rfft(spectrum) * self._turn
-        gaussian = torch.exp2(variance_km2_s2[..., None] * self._exponent)
-        return torch.fft.irfft(transform * gaussian, n=self._size)
+        transform, turn = torch.fft.rfft(spectrum), torch.view_as_real(self._turn)
+        if turn.ndim == 2 and spectrum.ndim == 2 and usable(spectrum, variance_km2_s2, turn):
+            self._turn_in_place(transform, turn, variance_km2_s2.contiguous())
+        else:
+            gaussian = torch.exp2(variance_km2_s2[..., None] * self._exponent)
+            transform = transform * self._turn * gaussian
+        return torch.fft.irfft(transform, n=self._size, out=out)
+
+    def _turn_in_place(self, transform: Tensor, turn: Tensor, variance: Tensor) -> None:
+        """The products by a kernel, of spectra ``(row, wave)`` that share a shift."""
+        rate = 0.5 * (2.0 * math.pi / self._size / (LIGHT_KM_S * self._step)) ** 2
+        kernels.turn(
+            *transform.shape, turn.data_ptr(), variance.data_ptr(), rate, transform.data_ptr()
+        )
 
 
 def _phase(shift: Tensor, size: int, dtype: torch.dtype) -> Tensor:

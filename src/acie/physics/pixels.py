@@ -11,14 +11,9 @@ sum of eight of its coefficients; the coefficients are the values of the window 
 transfer function, which goes with the broadening.
 """
 
-__all__ = [
-    "BLOCK", "LEAST_REACH", "MIDDLE", "REACH", "PixelSampler", "PixelWindow", "gaussian_filter",
-    "spline_prefilter", "widened",
-]  # fmt: skip
+__all__ = ["MIDDLE", "PixelWindow", "spline_prefilter"]
 
-import functools
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,29 +21,22 @@ from torch import Tensor, nn
 
 from acie.errors import OutsideSupport
 from acie.observation import WAVELENGTH
+from acie.physics.sampler import TAPS, Layouts, PixelSampler
 from acie.physics.templates import REST_SIZE, REST_STEP, REST_WAVELENGTH
-from acie.units import LIGHT_KM_S
 
 #: Pixels of the window: the instrument's range takes 5314, and the length suits the FFT.
 _SIZE = 5632
 #: Window pixels before the first instrument pixel.
 _MARGIN = 159
-#: Degree of the spline, and how many of its coefficients a pixel of 1 angstrom reads.
-_DEGREE, _TAPS = 5, 8
+#: Degree of the spline.
+_DEGREE = 5
 #: The middle of a pixel lies between this one of them and the next.
 MIDDLE = 3
 #: Nodes of the integral over a pixel.
 _NODES = 24
-#: Pixels of the instrument that one small matrix makes of the window.
-BLOCK = 24
 #: Pixels over which the window falls to zero at both ends, so that it can be taken as periodic.
 #: The 63 that are left to the instrument's range are 4 sigma at 800 km/s.
 _TAPER = 96
-#: Filters that broaden at a pixel: half their length in standard deviations, at least and at most
-#: in pixels; frequencies at which each coefficient is fitted, and the width of the sharpest
-#: templates.
-REACH, LEAST_REACH, _WIDEST = 3.5, 6, 24.0
-_FREQUENCIES, _SHARPEST = 3, 0.66
 
 
 class PixelWindow(nn.Module):
@@ -67,13 +55,12 @@ class PixelWindow(nn.Module):
         self.register_buffer("instrument", instrument, persistent=False)
         self.register_buffer("_index", index, persistent=False)
         self.register_buffer("_weights", weights.float(), persistent=False)
-        self._plain = _sampler(*_blocks(index, 0), self._weights)
-        self._layouts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._make_samplers()
         # One over the transfer of the spline's samples: makes coefficients of values.
         frequency = torch.arange(_SIZE // 2 + 1, dtype=torch.float64) / _SIZE
         self.register_buffer("prefilter", spline_prefilter(frequency), persistent=False)
         ramp = 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(_TAPER) + 0.5) / _TAPER)
-        self.register_buffer("_ramp", ramp, persistent=False)
+        self.register_buffer("ramp", ramp, persistent=False)
         self.register_buffer("_ramp_back", ramp.flip(0), persistent=False)
         grid = REST_WAVELENGTH[0] * torch.exp(
             REST_STEP * (self.first + torch.arange(_SIZE, dtype=torch.float64))
@@ -83,8 +70,13 @@ class PixelWindow(nn.Module):
     def _apply(self, *args: object, **kwargs: object) -> "PixelWindow":
         # What follows from the buffers is no buffer itself: made anew where they have moved.
         moved = super()._apply(*args, **kwargs)
-        self._plain, self._layouts = _sampler(*_blocks(self._index, 0), self._weights), {}
+        self._make_samplers()
         return moved
+
+    def _make_samplers(self) -> None:
+        self._layouts = Layouts(self._index)
+        #: Of spectra that need no broadening at their pixels.
+        self.plain = PixelSampler(self._layouts, 0, self._weights)
 
     def locate(self, redshift: Tensor) -> tuple[Tensor, Tensor]:
         """First rest pixel of the window and the fraction of a pixel left to shift.
@@ -109,7 +101,7 @@ class PixelWindow(nn.Module):
 
     def taper(self, window: Tensor) -> Tensor:
         """The window with both ends brought to zero, in place, ``(*batch, window)``."""
-        window[..., :_TAPER].mul_(self._ramp)
+        window[..., :_TAPER].mul_(self.ramp)
         window[..., -_TAPER:].mul_(self._ramp_back)
         return window
 
@@ -121,7 +113,7 @@ class PixelWindow(nn.Module):
                 space.
             out: Where to write, ``(row, wave)``, if there is one batch axis.
         """
-        return self._plain(coefficients, out)
+        return self.plain(coefficients, out)
 
     def sampler(self, variance_km2_s2: Tensor) -> "PixelSampler":
         """:meth:`sample` that first broadens, by another width at every pixel.
@@ -129,11 +121,7 @@ class PixelWindow(nn.Module):
         Arguments:
             variance_km2_s2: At the instrument's pixels, at least 0, shape ``(wave,)``.
         """
-        half, weights = widened(self._weights, variance_km2_s2)
-        if half not in self._layouts:
-            with torch.inference_mode(False):
-                self._layouts[half] = _blocks(self._index, half)
-        return _sampler(*self._layouts[half], weights)
+        return PixelSampler.widened(self._layouts, self._weights, variance_km2_s2)
 
     def taps(self, pixels: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Where :meth:`sample` reads: first window pixel and weights of the taps.
@@ -187,107 +175,5 @@ def _pixel_taps(centre: Tensor) -> tuple[Tensor, Tensor]:
     position = torch.log((centre + 0.5 * node[:, None]) / REST_WAVELENGTH[0]) / REST_STEP
     middle = torch.log(centre / REST_WAVELENGTH[0]) / REST_STEP
     first = middle.floor().long() - MIDDLE
-    taps = [_spline(position - (first + tap)) for tap in range(_TAPS)]
+    taps = [_spline(position - (first + tap)) for tap in range(TAPS)]
     return first, torch.stack([0.5 * (weight[:, None] * tap).sum(0) for tap in taps])
-
-
-@dataclass(frozen=True)
-class PixelSampler:
-    """The taps of neighbouring pixels as one matrix: eight gathers for each are slower.
-
-    Arguments:
-        columns: Window pixels that the blocks read, ``(block * reach,)``.
-        matrices: What makes pixels of them, ``(block, reach, pixel of the block)``.
-    """
-
-    columns: Tensor
-    matrices: Tensor
-
-    def __call__(self, coefficients: Tensor, out: Tensor | None = None) -> Tensor:
-        """See :meth:`PixelWindow.sample`."""
-        matrices = self.matrices.to(coefficients.dtype)
-        parts = coefficients.reshape(-1, coefficients.shape[-1]).index_select(-1, self.columns)
-        parts = parts.unflatten(-1, matrices.shape[:2]).transpose(0, 1)
-        pixels = torch.bmm(parts, matrices).transpose(0, 1)
-        if out is not None:
-            out.view(pixels.shape).copy_(pixels)
-            return out
-        return pixels.reshape(*coefficients.shape[:-1], -1)
-
-
-def _blocks(index: Tensor, half: int) -> tuple[Tensor, Tensor]:
-    """Where blocks of neighbouring pixels read the window, and where their taps are in matrices.
-
-    Arguments:
-        index: First window pixel of each pixel's plain taps, shape ``(pixel,)``.
-        half: Taps more on either side.
-
-    Returns:
-        Window pixels, ``(block, reach)``, and places in the flattened matrices,
-        ``(tap * pixel,)``.
-    """
-    taps = _TAPS + 2 * half
-    index = index.view(-1, BLOCK) - half
-    start = index[:, :1]
-    reach = int((index - start).max()) + taps
-    row = reach * _count(len(index), index)[:, None] + index - start
-    place = row * BLOCK + _count(BLOCK, index)
-    places = place.flatten() + BLOCK * _count(taps, index)[:, None]
-    return start + _count(reach, index), places.flatten()
-
-
-def _count(stop: int, like: Tensor) -> Tensor:
-    return torch.arange(stop, device=like.device)
-
-
-def _sampler(columns: Tensor, places: Tensor, weights: Tensor) -> PixelSampler:
-    """Of the layout of :func:`_blocks` and the weights of the taps, ``(tap, pixel)``."""
-    matrices = weights.new_zeros(*columns.shape, BLOCK)
-    matrices.view(-1).scatter_(0, places, weights.flatten())
-    return PixelSampler(columns.flatten(), matrices)
-
-
-def widened(taps: Tensor, variance_km2_s2: Tensor) -> tuple[int, Tensor]:
-    """Taps of pixels that read a spectrum broadened by a Gaussian of their own.
-
-    The Gaussian becomes a symmetric filter of few coefficients. They are fitted to its transform,
-    with weights that fall as the power of the sharpest templates does (0.66 pixels, the width of
-    the theoretical libraries at 3540 angstrom): what they get wrong there is below 1e-3 of the
-    peak of a line that nothing else broadens.
-
-    Arguments:
-        taps: Shape ``(tap, *pixel)``.
-        variance_km2_s2: At least 0, shape ``(*pixel,)``.
-
-    Returns:
-        How many taps are new on either side, and all of them, ``(tap, *pixel)``.
-    """
-    grid_km_s = LIGHT_KM_S * REST_STEP
-    variance = (variance_km2_s2 / grid_km_s**2).clamp(max=_WIDEST**2)
-    half = max(LEAST_REACH, math.ceil(REACH * float(variance.max()) ** 0.5))
-    exponent, fit = (part.to(taps) for part in gaussian_filter(half))
-    flat = variance.to(taps.dtype).flatten()
-    gaussian = (fit @ torch.exp2(exponent[:, None] * flat)).view(-1, *variance.shape)
-    found = taps.new_zeros(len(taps) + 2 * half, *variance.shape)
-    for first, weight in enumerate(taps):
-        found[first : first + 2 * half + 1].addcmul_(gaussian, weight)
-    return half, found
-
-
-@functools.cache
-def gaussian_filter(half: int) -> tuple[Tensor, Tensor]:
-    """What makes coefficients of a variance, at some frequencies.
-
-    Returns:
-        Factors of the variance in an exponent of 2, which give the transfer, ``(frequency,)``; and
-        from the transfer to the coefficients, ``(2 half + 1, frequency)``.
-    """
-    with torch.inference_mode(False):
-        count = _FREQUENCIES * half
-        omega = math.pi * torch.arange(count + 1, dtype=torch.float64) / count
-        weight = torch.exp(-0.5 * (_SHARPEST * omega).square()) + 1e-4
-        cosines = torch.cos(omega[:, None] * torch.arange(half + 1))
-        cosines[:, 1:] *= 2.0
-        fit = torch.linalg.pinv(weight[:, None] * cosines) * weight
-        both = torch.cat([fit.flip(0), fit[1:]])
-        return -0.5 / math.log(2.0) * omega.square(), both

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from acie.native import usable
 from acie.observation import Observation
 from acie.physics.batched import observe_together
+from acie.physics.compiled import CompiledSpectra
 from acie.physics.cosmology import FlatLambdaCDM
 from acie.physics.dust import absorbed_luminosity, modified_calzetti_attenuation
 from acie.physics.interpolation import linear_weights
@@ -98,6 +100,7 @@ class StellarPopulationModel(nn.Module):
         #: The same with the pixels first, ``(rest, template)``: one pixel is one run of memory.
         self.register_buffer("basis_of_pixel", basis.T.contiguous(), persistent=False)
         self.screen = DustScreen(float(REST_WAVELENGTH[0]), REST_STEP, basis.shape[-1])
+        self._compiled: CompiledSpectra | None = None
 
     # -- masses -------------------------------------------------------------------------------
 
@@ -283,6 +286,11 @@ class StellarPopulationModel(nn.Module):
         Returns:
             As of :meth:`forward`, ``(row, wave)``.
         """
+        moved = torch.is_grad_enabled() and any(state[name].requires_grad for name in OBSERVED)
+        if not moved and usable(*light, self.light_basis):
+            if self._compiled is None:
+                self._compiled = CompiledSpectra(self)
+            return self._compiled(light, state, sightline, out)
         parts = []
         for start in range(0, len(light[0]), _CHUNK):
             rows = slice(start, start + _CHUNK)

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from acie.native import subset as compiled
 from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
-from acie.physics.pixels import MIDDLE, spline_prefilter, widened
+from acie.physics.pixels import MIDDLE, spline_prefilter
+from acie.physics.sampler import widened
 from acie.physics.spectrum import StellarPopulationModel
 from acie.physics.templates import REST_STEP
 from acie.threads import spread

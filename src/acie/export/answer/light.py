@@ -19,8 +19,9 @@ import torch
 from acie.export.graph.tape import Tape
 from acie.physics import StellarPopulationModel
 from acie.physics.dust import BIRTH_CLOUD_RATIO
-from acie.physics.pixels import BLOCK as PIXELS
-from acie.physics.pixels import LEAST_REACH, REACH, gaussian_filter, spline_prefilter
+from acie.physics.pixels import spline_prefilter
+from acie.physics.sampler import BLOCK as PIXELS
+from acie.physics.sampler import LEAST_REACH, REACH, gaussian_filter
 from acie.physics.screen import BLOCK as SCREEN
 from acie.physics.sightline import UNRESOLVED_STEP
 from acie.physics.templates import REST_STEP
