@@ -18,7 +18,7 @@ typedef double d4u __attribute__((vector_size(32), aligned(8), may_alias));
 #define MOST_ROWS 24
 #define MOST_POLYNOMIALS 12
 
-INLINE d4 wide(const double *from) { return *(const d4u *)from; }
+INLINE d4 quad(const double *from) { return *(const d4u *)from; }
 
 /* Residuals of the draws on a stretch of pixels, in standard errors; rows of STRETCH numbers. */
 INLINE void residuals(int64_t draws, int64_t first, int64_t count, const int64_t *place, const float *spectra,
@@ -63,9 +63,9 @@ static void centred(int64_t draws, int64_t pixels, const int64_t *place, const f
                 for (int k = 0; k < WIDE_PAIRS; k++)
                     right[k] = buffer + (column + k < draws ? column + k : column) * STRETCH;
                 for (int64_t x = 0; x < STRETCH; x += PAIR) {
-                    d4 a = wide(right[0] + x), b = wide(right[1] + x), c = wide(right[2] + x);
+                    d4 a = quad(right[0] + x), b = quad(right[1] + x), c = quad(right[2] + x);
                     for (int k = 0; k < TALL_PAIRS; k++) {
-                        d4 own = wide(left[k] + x);
+                        d4 own = quad(left[k] + x);
                         sums[k][0] += own * a;
                         sums[k][1] += own * b;
                         sums[k][2] += own * c;
@@ -105,7 +105,7 @@ static void combined(int64_t draws, int64_t rank, int64_t pixels, const int64_t 
                 d4 sums[ROWS][VECTORS] = {};
                 for (int64_t draw = 0; draw < draws; draw++) {
                     const double *from = buffer + draw * STRETCH + x;
-                    d4 a = wide(from), b = wide(from + PAIR), c = wide(from + 2 * PAIR);
+                    d4 a = quad(from), b = quad(from + PAIR), c = quad(from + 2 * PAIR);
                     for (int k = 0; k < ROWS; k++) {
                         double factor = own[k][draw];
                         d4 every = {factor, factor, factor, factor};
@@ -231,6 +231,70 @@ INLINE void against(int64_t rank, int64_t count, int64_t pixels, const float *ba
         }
 }
 
+/* On a stretch of one galaxy, polynomials times the weight and what they are to be summed against.
+ *
+ * weight, centre, residual and polynomials: see expanded, from the stretch on; curves (2, terms,
+ * STRETCH): times residual and centre; constant (3, terms): of products of the two, added to. */
+INLINE void curved(int64_t pixels, int64_t terms, const float *weight, const float *centre,
+                   const float *residual, const float *polynomials, float *curves, double *constant)
+{
+    for (int64_t term = 0; term < terms; term++) {
+        float *of_residual = curves + term * STRETCH, *of_centre = of_residual + terms * STRETCH;
+        v8 own[3] = {all(0.0f), all(0.0f), all(0.0f)};
+        for (int64_t x = 0; x < STRETCH; x += LANES) {
+            v8 f = load(centre + x), r = load(residual + x);
+            v8 t = load(weight + x) * load(polynomials + term * pixels + x), a = t * r, b = t * f;
+            store(of_residual + x, a);
+            store(of_centre + x, b);
+            own[0] += a * r;
+            own[1] += a * f;
+            own[2] += b * f;
+        }
+        for (int k = 0; k < 3; k++)
+            constant[k * terms + term] += sum(own[k]);
+    }
+}
+
+/* Adds blocks of numbers, each times a mean of every polynomial: sums (terms + 1, size), of which the
+ * last row is for nothing; numbers (blocks, size); means (terms, step). */
+INLINE void averaged(int64_t blocks, int64_t size, int64_t terms, int64_t step, const float *means,
+                     const float *numbers, float *sums)
+{
+    for (int64_t term = 0; term < terms; term += 3) {
+        const float *own[3];
+        float *to[3];
+        for (int k = 0; k < 3; k++) {
+            own[k] = means + (term + k < terms ? term + k : term) * step;
+            to[k] = sums + (term + k < terms ? term + k : terms) * size;
+        }
+        for (int64_t place = 0; place < size; place += LANES) {
+            v8 found[3] = {all(0.0f), all(0.0f), all(0.0f)};
+            for (int64_t block = 0; block < blocks; block++) {
+                v8 number = load(numbers + block * size + place);
+                for (int k = 0; k < 3; k++)
+                    found[k] += all(own[k][block]) * number;
+            }
+            for (int k = 0; k < 3; k++)
+                store(to[k] + place, load(to[k] + place) + found[k]);
+        }
+    }
+}
+
+/* Puts what blocks_of leaves, summed, in square matrices: sums (terms, size), square (rank, terms, rank). */
+INLINE void unpacked(int64_t rank, int64_t terms, int64_t size, const float *sums, float *square)
+{
+    int64_t place = 0;
+    for (int64_t column = 0; column < rank; column += LANES)
+        for (int64_t row = column; row < rank; row += TILE)
+            for (int k = 0; k < TILE; k++, place += LANES)
+                for (int lane = 0; lane < LANES && row + k < rank && column + lane <= row + k; lane++)
+                    for (int64_t term = 0; term < terms; term++) {
+                        float value = sums[term * size + place + lane];
+                        square[((row + k) * terms + term) * rank + column + lane] = value;
+                        square[((column + lane) * terms + term) * rank + row + k] = value;
+                    }
+}
+
 /* What a quadratic likelihood needs of a basis: see ReducedExpansion.
  *
  * weight, centre, residual (pixels); basis (rank, pixels); polynomials (terms, pixels), and their
@@ -241,74 +305,30 @@ static void expanded(int64_t rank, int64_t pixels, int64_t terms, const float *w
                      const float *residual, const float *basis, const float *polynomials, const float *flat,
                      double *constant, double *linear, float *square)
 {
-    enum { BLOCKS = STRETCH / BLOCKED, TILES = MOST_ROWS / LANES * MOST_ROWS };
+    enum { BLOCKS = STRETCH / BLOCKED, SIZE = MOST_ROWS / LANES * MOST_ROWS * LANES };
     float lines[STRETCH * MOST_ROWS] = {0.0f}, scaled[STRETCH * MOST_ROWS];
-    float curves[2 * MOST_POLYNOMIALS * STRETCH], products[BLOCKS * TILES * LANES];
-    float sums[MOST_POLYNOMIALS][TILES * LANES] = {{0.0f}}, spare[TILES * LANES] = {0.0f};
-    v8 straight[MOST_ROWS * 2 * MOST_POLYNOMIALS];
-    int64_t tiles = 0;
+    float curves[2 * MOST_POLYNOMIALS * STRETCH], products[BLOCKS * SIZE];
+    float sums[(MOST_POLYNOMIALS + 1) * SIZE] = {0.0f};
+    v8 straight[MOST_ROWS * 2 * MOST_POLYNOMIALS] = {};
+    int64_t size = 0;
     for (int64_t column = 0; column < rank; column += LANES)
-        tiles += (rank - column + TILE - 1) / TILE * TILE;
-    for (int64_t k = 0; k < 3 * terms; k++)
-        constant[k] = 0.0;
-    memset(straight, 0, sizeof straight);
+        size += (rank - column + TILE - 1) / TILE * TILE * LANES;
+    memset(constant, 0, 3 * terms * sizeof *constant);
     for (int64_t first = 0; first < pixels; first += STRETCH) {
-        const float *w = weight + first, *f = centre + first, *r = residual + first;
-        for (int64_t term = 0; term < terms; term++) {
-            float *of_residual = curves + term * STRETCH, *of_centre = of_residual + terms * STRETCH;
-            v8 own[3] = {all(0.0f), all(0.0f), all(0.0f)};
-            for (int64_t x = 0; x < STRETCH; x += LANES) {
-                v8 t = load(w + x) * load(polynomials + term * pixels + first + x);
-                v8 a = t * load(r + x), b = t * load(f + x);
-                store(of_residual + x, a);
-                store(of_centre + x, b);
-                own[0] += a * load(r + x);
-                own[1] += a * load(f + x);
-                own[2] += b * load(f + x);
-            }
-            for (int k = 0; k < 3; k++)
-                constant[k * terms + term] += sum(own[k]);
-        }
-        for (int64_t row = 0; row < rank; row++) {
-            const float *line = basis + row * pixels + first;
+        const float *own = basis + first;
+        curved(pixels, terms, weight + first, centre + first, residual + first, polynomials + first, curves,
+               constant);
+        against(rank, 2 * terms, pixels, own, curves, straight);
+        for (int64_t row = 0; row < rank; row++)
             for (int64_t x = 0; x < STRETCH; x++)
-                lines[x * MOST_ROWS + row] = line[x];
-        }
-        against(rank, 2 * terms, pixels, basis + first, curves, straight);
+                lines[x * MOST_ROWS + row] = own[row * pixels + x];
         for (int64_t x = 0; x < STRETCH; x++)
             for (int64_t k = 0; k < MOST_ROWS; k += LANES)
-                store(scaled + x * MOST_ROWS + k, all(w[x]) * load(lines + x * MOST_ROWS + k));
+                store(scaled + x * MOST_ROWS + k, all(weight[first + x]) * load(lines + x * MOST_ROWS + k));
         blocks_of(BLOCKS, rank, lines, scaled, products);
-        for (int64_t term = 0; term < terms; term += 3) {
-            const float *means[3];
-            float *to[3];
-            for (int k = 0; k < 3; k++) {
-                int64_t own = term + k < terms ? term + k : term;
-                means[k] = flat + own * (pixels / BLOCKED) + first / BLOCKED;
-                to[k] = term + k < terms ? sums[own] : spare;
-            }
-            for (int64_t place = 0; place < tiles * LANES; place += LANES) {
-                v8 found[3] = {all(0.0f), all(0.0f), all(0.0f)};
-                for (int block = 0; block < BLOCKS; block++) {
-                    v8 own = load(products + block * tiles * LANES + place);
-                    for (int k = 0; k < 3; k++)
-                        found[k] += all(means[k][block]) * own;
-                }
-                for (int k = 0; k < 3; k++)
-                    store(to[k] + place, load(to[k] + place) + found[k]);
-            }
-        }
+        averaged(BLOCKS, size, terms, pixels / BLOCKED, flat + first / BLOCKED, products, sums);
     }
     for (int64_t k = 0; k < 2 * terms * rank; k++)
         linear[k] = sum(straight[k]);
-    int64_t place = 0;
-    for (int64_t column = 0; column < rank; column += LANES)
-        for (int64_t row = column; row < rank; row += TILE)
-            for (int k = 0; k < TILE; k++, place += LANES)
-                for (int lane = 0; lane < LANES && row + k < rank && column + lane <= row + k; lane++)
-                    for (int64_t term = 0; term < terms; term++) {
-                        float value = sums[term][place + lane];
-                        square[((row + k) * terms + term) * rank + column + lane] = value;
-                        square[((column + lane) * terms + term) * rank + row + k] = value;
-                    }
+    unpacked(rank, terms, size, sums, square);
 }

@@ -23,6 +23,8 @@ def fits(model: Tensor, basis: Tensor, *rows: Tensor) -> bool:
     """
     return (
         usable(model, basis, *rows)
+        and model.ndim == 3
+        and all(part.shape == model.shape[1:] for part in rows)
         and model.shape[-1] % (BIN * _LANES) == 0
         and model.stride(-1) == 1
         and len(basis) <= _TERMS

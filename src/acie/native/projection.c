@@ -1,7 +1,7 @@
 /* Projection of spectra onto components on a grid of their own.
  *
  * Included by kernels.c. The components lie as (rest pixels, width) in memory, their number rounded
- * up to `width`, a multiple of WIDE, with zeros. */
+ * up to `width`, a multiple of BROAD, with zeros. */
 
 #include <string.h>
 
@@ -9,12 +9,12 @@
 
 /* Components on either side of a tile of products, and rest pixels that stay in the first cache. */
 #define TALL 6
-#define WIDE 16
+#define BROAD 16
 #define NEAR 64
 /* Components at most. */
 #define MOST_WIDE 256
 
-/* Adds the products of TALL numbers of each pixel with WIDE others, over the pixels. */
+/* Adds the products of TALL numbers of each pixel with BROAD others, over the pixels. */
 INLINE void products(int64_t pixels, const float *left, int64_t left_step, const float *right,
                      int64_t right_step, float *out, int64_t out_step)
 {
@@ -82,7 +82,7 @@ static void gram(int64_t rest, int64_t components, int64_t width, const float *b
             line[components] = flux[pixel];
         }
         /* The lower triangle, in tiles. */
-        for (int64_t column = 0; column < components; column += WIDE)
+        for (int64_t column = 0; column < components; column += BROAD)
             for (int64_t row = column; row < rows; row += TALL)
                 products(count, scaled + row, step, own + column, width, sums + row * width + column, width);
     }

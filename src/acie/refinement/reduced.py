@@ -52,7 +52,7 @@ class ReducedLikelihood:
         log_weights: Tensor,
     ) -> None:
         spectra = spectra.transpose(0, 1)
-        share = torch.softmax(log_weights.float().T, -1)
+        share = torch.softmax(log_weights.float().T, -1).contiguous()
         centre, root, white, basis, pixels, leverage = _basis(likelihood, spectra, share)
         sigma = states["velocity_dispersion"]
         ends = ((sigma.amin(0) / _ROOM).clamp(min=20.0), (sigma.amax(0) * _ROOM).clamp(max=500.0))
