@@ -22,10 +22,7 @@ OPTIONS = [
 KERNELS = Extension(
     "acie.native._kernels",
     sources=[f"{NATIVE}/{name}.c" for name in ("module", "baseline", "x86_64_v3", "x86_64_v4")],
-    depends=[
-        f"{NATIVE}/{name}"
-        for name in ("kernels.h", "vector.h", "kernels.c", "spectra.c", "network.c", "flow.c")
-    ],
+    depends=[str(path) for path in Path(NATIVE).glob("*.[ch]")],
     extra_compile_args=OPTIONS,
     py_limited_api=True,
     optional=True,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from acie.errors import MalformedSpectrum
+from acie.native.checks import nanmedian
 
 #: Pixel centres of the version 1 grid: 6000 pixels, 3600 to 9599 angstrom, vacuum.
 WAVELENGTH: np.ndarray = 3600.0 + np.arange(6000, dtype=np.float64)
@@ -146,7 +147,7 @@ class Observation:
     def signal_to_noise(self) -> Tensor:
         """Median of ``flux * sqrt(ivar)`` over the good pixels, shape ``(*batch,)``."""
         ratio = self.flux * self.ivar.sqrt()
-        return torch.where(self.ivar > 0, ratio, torch.nan).nanmedian(-1).values
+        return nanmedian(torch.where(self.ivar > 0, ratio, torch.nan))
 
     @property
     def is_batch(self) -> bool:

@@ -14,14 +14,14 @@ References:
 
 __all__ = ["WIDTHS", "PredictiveCheck", "predictive_check"]
 
-import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from acie.native import checks
 from acie.observation import Observation
 from acie.simulation import NoiseModel, SpectrumLikelihood
 from acie.threads import spread
@@ -76,7 +76,10 @@ def predictive_check(
     chosen = torch.linspace(0, len(spectra) - 1, min(DRAWS, len(spectra))).round().long()
     groups = [slice(start, start + _GROUP) for start in range(0, len(observation), _GROUP)]
     parts = spread(
-        lambda group: _check(observation[group], spectra[:, group][chosen].float(), noise), groups
+        lambda group: _check(
+            observation[group], spectra[:, group].index_select(0, chosen).float(), noise
+        ),
+        groups,
     )
     return PredictiveCheck(*(torch.cat(columns, -1) for columns in zip(*parts, strict=True)))
 
@@ -86,17 +89,24 @@ def _check(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The fields of :class:`PredictiveCheck` for few galaxies and draws."""
     likelihood = SpectrumLikelihood(observation, noise)
-    calibration = likelihood.calibration(model)
-    model = model * calibration
-    ivar = observation.ivar.float()
-    error = noise.relative_error(observation.redshift) * model
-    weight = ivar / (1.0 + ivar * error.square())
-    residual = observation.flux.float() - model
-    scale = _noise_scale(weight, residual)
-    dof = _scale_dof(weight[0])
-    tails = [_tail(*binned, scale, dof) for binned in _binned(weight, (residual, model), WIDTHS)]
-    tails.append(_calibration_tail(calibration, scale, noise))
-    p_values = torch.cat([torch.stack(tails).mean(1), _scale_tail(scale, ivar, noise)[None]])
+    coefficients = likelihood.coefficients(model)
+    rows = likelihood.flux, likelihood.ivar, likelihood.relative
+    if WIDTHS[0] == checks.BIN and checks.fits(model, likelihood.basis, *rows):
+        sums, mean = checks.bins(model, *rows, likelihood.basis, coefficients.float())
+        scale = _scale_of(*_deviates(mean.unbind(1), WIDTHS[0]))
+        squares = checks.squares(sums, scale.square(), COHERENT_ERROR, WIDTHS)
+        counts = squares.permute(2, 3, 1, 0)
+    else:
+        model = model * (1.0 + coefficients.float() @ likelihood.basis)
+        weight, residual = likelihood.weight(model)[0], likelihood.flux - model
+        scale = _noise_scale(weight, residual)
+        counts = [
+            _squares(*binned, scale) for binned in _binned(weight, (residual, model), WIDTHS)
+        ]
+    dof = _scale_dof(likelihood.ivar)
+    tails = [_tail(count, total, dof) for count, total in counts]
+    tails.append(_calibration_tail(coefficients, scale, noise))
+    p_values = torch.stack([*(tail.mean(0) for tail in tails), _scale_tail(scale, dof, noise)])
     p_value = (len(p_values) * p_values.amin(0)).clamp(max=1.0)
     return p_value, p_values, scale
 
@@ -123,69 +133,80 @@ def _binned(
     for width in widths:
         sums = [_total(part, width // before) for part in sums]
         before = width
-        weights, good = sums[:2]
-        root = torch.where(good >= width / 2, weights.clamp(min=1e-30).rsqrt(), math.nan)
-        yield [part * root for part in sums[2:]]
+        yield _deviates(sums, width)
+
+
+def _deviates(sums: Sequence[Tensor], width: int) -> list[Tensor]:
+    """Weighted sums over bins in standard errors, from the weights, how many count, and them."""
+    weights, good = sums[:2]
+    root = torch.where(good >= width / 2, weights.clamp(min=1e-30).rsqrt(), math.nan)
+    return [part * root for part in sums[2:]]
 
 
 def _noise_scale(weight: Tensor, residual: Tensor) -> Tensor:
     """Scatter of the differences of neighbouring bins, without outliers, ``(batch,)``."""
     ((deviate,),) = _binned(weight.mean(0), (residual.mean(0),), WIDTHS[:1])
+    return _scale_of(deviate)
+
+
+def _scale_of(deviate: Tensor) -> Tensor:
+    """The same from the bins of the mean draw in their standard errors, ``(batch, bin)``."""
     step = (deviate[..., 1:] - deviate[..., :-1]) / math.sqrt(2.0)
-    first = 1.4826 * step.abs().nanmedian(-1, keepdim=True).values
+    first = 1.4826 * checks.nanmedian(step.abs())[:, None]
     kept = torch.where(step.abs() <= _CUT * first, step, math.nan)
     scale = (kept.square().nanmean(-1) / _CUT_VARIANCE).sqrt()
     # A spectrum with hardly a bin has no measured scale: the stated one stands.
     return scale.nan_to_num(nan=1.0).clamp(min=1e-3)
 
 
-def _scale_dof(weight: Tensor) -> Tensor:
+def _scale_dof(ivar: Tensor) -> Tensor:
     """Degrees of freedom of the measured squared scale, ``(batch,)``."""
-    return _WORTH * ((weight > 0).sum(-1).double() / WIDTHS[0]).clamp(min=1.0)
+    return _WORTH * ((ivar > 0).sum(-1).double() / WIDTHS[0]).clamp(min=1.0)
 
 
-def _tail(deviate: Tensor, level: Tensor, scale: Tensor, scale_dof: Tensor) -> Tensor:
-    """Probability of a larger sum of squares, ``(sample, batch)``.
+def _squares(deviate: Tensor, level: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """How many bins there are, and their sum of squares, each ``(sample, batch)``.
 
     Arguments:
         deviate: Residuals of the bins in their standard errors, ``(sample, batch, bin)``.
         level: The model, likewise.
         scale: Of the noise, ``(batch,)``.
-        scale_dof: Its degrees of freedom, ``(batch,)``.
     """
     # The level is the mean over its error, so this is in standard errors of the bin.
     common = COHERENT_ERROR * level
     square = deviate.square() / (scale[:, None] ** 2 + common.square())
-    count = square.isfinite().sum(-1).double().clamp(min=1.0)
-    mean = square.nan_to_num(nan=0.0).sum(-1).double() / count
+    return square.isfinite().sum(-1).double(), square.nan_to_num(nan=0.0).sum(-1).double()
+
+
+def _tail(count: Tensor, total: Tensor, scale_dof: Tensor) -> Tensor:
+    """Probability of a larger sum of squares, ``(sample, batch)``.
+
+    Arguments:
+        count: From :func:`_squares`, as is the next one.
+        total: Likewise.
+        scale_dof: Degrees of freedom of the scale of the noise, ``(batch,)``.
+    """
+    count = count.clamp(min=1.0)
     # The scale is measured too, so the mean square is a ratio of two, which has fewer degrees of
     # freedom: a chi-square law with the variance of the F law.
     dof = 1.0 / (1.0 / count + 1.0 / scale_dof)
-    return torch.special.gammaincc(dof / 2.0, mean * dof / 2.0)
+    return torch.special.gammaincc(dof / 2.0, total / count * dof / 2.0)
 
 
-def _calibration_tail(calibration: Tensor, scale: Tensor, noise: NoiseModel) -> Tensor:
+def _calibration_tail(coefficients: Tensor, scale: Tensor, noise: NoiseModel) -> Tensor:
     """Probability of larger calibration coefficients, ``(sample, batch)``."""
-    coefficients = (calibration.double() - 1.0) @ _inverse(noise.calibration_terms)
     # The noise model draws calibration and pixel noise with one scale.
     square = (coefficients / noise.calibration / scale[:, None]).square().sum(-1)
     return torch.special.gammaincc(square.new_tensor(noise.calibration_terms / 2.0), square / 2.0)
 
 
-def _scale_tail(scale: Tensor, ivar: Tensor, noise: NoiseModel) -> Tensor:
+def _scale_tail(scale: Tensor, scale_dof: Tensor, noise: NoiseModel) -> Tensor:
     """Two-sided probability of a scale farther from one, ``(batch,)``.
 
     The noise model says ``dof / scale^2 ~ chi2(dof)``; fewer degrees of freedom stand for the
     sampling error of the measured scale.
     """
-    dof = 1.0 / (1.0 / noise.scale_dof + 1.0 / _scale_dof(ivar))
+    dof = 1.0 / (1.0 / noise.scale_dof + 1.0 / scale_dof)
     half = dof / 2.0
     above = torch.special.gammaincc(half, half / scale.double().square())
     return 2.0 * torch.minimum(above, 1.0 - above)
-
-
-@functools.cache
-def _inverse(terms: int) -> Tensor:
-    """From a calibration curve to its coefficients, ``(wave, term)``."""
-    with torch.inference_mode(False):
-        return torch.linalg.pinv(NoiseModel().polynomials(terms).double())

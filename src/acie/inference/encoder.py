@@ -17,6 +17,8 @@ from acie.inference.projection import (
     rest_positions,
     scatter_to_rest,
 )
+from acie.native import projection as compiled
+from acie.native.checks import nanmedian
 from acie.observation import WAVELENGTH, Observation
 from acie.threads import spread
 
@@ -120,6 +122,7 @@ class SpectrumEncoder(nn.Module):
         unpack[row, column] = unpack[column, row] = torch.arange(row.numel())
         self.register_buffer("_unpack", unpack, persistent=False)
         self._pairs: Tensor | None = None
+        self._packed: Tensor | None = None
         self._joined: tuple[tuple[int, ...], Tensor] | None = None
 
     @staticmethod
@@ -272,6 +275,7 @@ class SpectrumEncoder(nn.Module):
         if self._joined is None or self._joined[0] != state:
             with torch.inference_mode(False), torch.no_grad():
                 joined = torch.cat([self.mean[:, None], self.components], -1)
+                self._packed = compiled.packed(joined)
             self._joined, self._pairs = (state, joined), None
             return joined
         return self._joined[1]
@@ -297,19 +301,13 @@ class SpectrumEncoder(nn.Module):
         # The calibration error is relative to the flux; the constant keeps dark pixels in check.
         floor = self.config["calibration_floor"] ** 2 * (x.square() + 0.01)
         weights = information / (1.0 + information * floor)
-        pixels = self.config["rest_pixels"]
         position = rest_positions(
             self._wavelength,
             observation.redshift,
             math.log(self.config["rest_start"]),
             self.config["log_step"],
         )
-        rest = scatter_to_rest(torch.stack([weights, weights * x]), position, pixels)
-        scale, mean, spread = self._solve(rest[0], rest[1], x, weights, position)
-        model = interpolate_from_rest(mean @ self._basis().T, position)
-        inside = (position >= 0) & (position < pixels - 1)
-        residual = torch.where(inside, (x - model).square() * weights, 0.0).sum(-1)
-        chi2 = residual / ((weights > 0) & inside).sum(-1).clamp_min(1)
+        scale, mean, spread, chi2 = self._solve(x, weights, position)
         log_amplitude = torch.log10(amplitude.squeeze(-1) * scale)
         sigma = self.eigenvalues.sqrt() * scale.unsqueeze(-1)
         coefficients = mean[:, 1:] / sigma
@@ -323,11 +321,10 @@ class SpectrumEncoder(nn.Module):
         return Encoding(features, coefficients, log_amplitude, chi2)
 
     def _solve(
-        self, rest_weights: Tensor, rest_flux: Tensor, x: Tensor, weights: Tensor, position: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Amplitude relative to the first guess, coefficients (mean first) and their spreads."""
-        gram = self._gram(rest_weights)
-        projected = rest_flux @ self._basis()
+        self, x: Tensor, weights: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Amplitude relative to the first guess, coefficients (mean first), spreads, chi2."""
+        gram, projected = self._equations(x, weights, position)
         scale = torch.ones_like(projected[:, 0])
         prior = torch.cat([self.eigenvalues.new_full((1,), 9.0), self.eigenvalues])
         for _ in range(2):
@@ -339,11 +336,34 @@ class SpectrumEncoder(nn.Module):
             scale = mean[:, 0].float().clamp_min(0.05)
         # One step of iterative refinement on the observed pixels: it removes the float32 rounding
         # of the products and the error of lumping a pixel's weight onto two rest pixels.
-        model = interpolate_from_rest(mean.float() @ self._basis().T, position)
-        residual = scatter_to_rest(weights * (x - model), position, len(self.mean))
-        mean = mean + system.solve((residual @ self._basis()).double() + system.pull(mean))
+        pulled, _ = self._residual(mean.float(), x, weights, position)
+        mean = mean + system.solve(pulled.double() + system.pull(mean))
+        _, chi2 = self._residual(mean.float(), x, weights, position, pull=False)
         scale = mean[:, 0].float().clamp_min(0.05)
-        return scale, mean.float(), system.spread(self.leading + 1).float()
+        return scale, mean.float(), system.spread(self.leading + 1).float(), chi2
+
+    def _equations(self, x: Tensor, weights: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+        """P^T W P, ``(batch, 1 + k, 1 + k)``, and P^T W x, ``(batch, 1 + k)``."""
+        basis = self._basis()
+        if self._packed is not None and compiled.fits(basis, weights, x):
+            return compiled.equations(self._packed, basis.shape[1], position, weights, x)
+        rest = scatter_to_rest(torch.stack([weights, weights * x]), position, len(basis))
+        return self._gram(rest[0]), rest[1] @ basis
+
+    def _residual(
+        self, mean: Tensor, x: Tensor, weights: Tensor, position: Tensor, pull: bool = True
+    ) -> tuple[Tensor | None, Tensor]:
+        """P^T W (x - P a), ``(batch, 1 + k)``, where wanted, and the misfit per good pixel."""
+        basis = self._basis()
+        if self._packed is not None and compiled.fits(basis, weights, x):
+            pulled, sums = compiled.residuals(self._packed, mean, position, weights, x)
+            return pulled, (sums[:, 0] / sums[:, 1].clamp_min(1)).float()
+        residual = x - interpolate_from_rest(mean @ basis.T, position)
+        if pull:
+            return scatter_to_rest(weights * residual, position, len(basis)) @ basis, None
+        inside = (position >= 0) & (position < len(basis) - 1)
+        squares = torch.where(inside, residual.square() * weights, 0.0).sum(-1)
+        return None, squares / ((weights > 0) & inside).sum(-1).clamp_min(1)
 
     def _collect(
         self,
@@ -355,7 +375,7 @@ class SpectrumEncoder(nn.Module):
     ) -> Tensor:
         """Features in order: coefficients, uncertainties, bands, amplitude, z, lsf, S/N."""
         good = observation.ivar > 0
-        lsf = torch.where(good, observation.lsf.float(), torch.nan).nanmedian(-1).values
+        lsf = nanmedian(torch.where(good, observation.lsf.float(), torch.nan))
         scalars = torch.stack(
             [
                 log_amplitude,

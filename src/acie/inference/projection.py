@@ -81,14 +81,14 @@ class RidgeSystem:
         # In units of the prior, and in double: weights span eight orders of magnitude.
         self._prior = prior.double()
         root = self._prior.sqrt()
-        system = gram.double() * root.unsqueeze(-1) * root.unsqueeze(-2)
-        system.diagonal(dim1=-2, dim2=-1).add_(1.0)
-        scale = system.diagonal(dim1=-2, dim2=-1).rsqrt()
-        system = system * scale.unsqueeze(-1) * scale.unsqueeze(-2)
-        # The float32 products leave rounding of 1e-7 in a matrix that has a unit diagonal by now.
-        system.diagonal(dim1=-2, dim2=-1).add_(1e-6)
-        self._factor = torch.linalg.cholesky(system)
+        gram = gram.double()
+        scale = (gram.diagonal(dim1=-2, dim2=-1) * self._prior + 1.0).rsqrt()
         self._unit = scale * root
+        system = gram * self._unit.unsqueeze(-1) * self._unit.unsqueeze(-2)
+        # The prior, in a matrix that has a unit diagonal by now; and the float32 products leave
+        # rounding of 1e-7.
+        system.diagonal(dim1=-2, dim2=-1).add_(scale.square() + 1e-6)
+        self._factor = torch.linalg.cholesky(system)
 
     def solve(self, right: Tensor) -> Tensor:
         """Coefficients for right-hand sides ``(batch, k)``, in double."""

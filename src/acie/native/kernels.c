@@ -3,9 +3,19 @@
 #include "kernels.h"
 
 #include "spectra.c"
-
 #include "network.c"
-
 #include "flow.c"
+#include "checks.c"
+#include "projection.c"
+#include "basis.c"
+#include "subset.c"
 
-const struct kernels KERNELS = {light, spectra, turn, sample, mix, widen, difference, sums, embed, draws};
+const struct kernels KERNELS = {
+    .light = light, .spectra = spectra, .turn = turn, .sample = sample, .mix = mix, .widen = widen,
+    .difference = difference, .sums = sums,
+    .embed = embed, .draws = draws,
+    .bins = bins, .squares = squares, .deviates = deviates, .medians = medians,
+    .share = share, .gram = gram, .pull = pull,
+    .centred = centred, .combined = combined, .strata = strata, .expanded = expanded,
+    .table = table,
+};

@@ -39,6 +39,35 @@ struct kernels {
     void (*draws)(int64_t samples, int64_t batch, const int64_t *sizes, const int64_t *order, double rate,
                   const float *of_context, const float *of_draws, const float *scaling, const float *context,
                   const float *affine, const float *noise, float *buffer, float *x, float *log_det);
+    void (*bins)(int64_t draws, int64_t pixels, const int64_t *place, const float *model, const float *flux,
+                 const float *ivar, const float *relative, int64_t terms, const float *basis,
+                 const float *coefficients, float *out, float *mean);
+    void (*squares)(int64_t draws, int64_t count, int64_t levels, const int64_t *factors, double variance,
+                    double common, float *sums, double *out);
+    void (*deviates)(int64_t pixels, const float *model, const float *flux, const float *ivar,
+                     const float *relative, int64_t terms, const float *basis, const float *coefficients,
+                     float *single, float *binned);
+    void (*medians)(int64_t rows, int64_t size, const float *values, int32_t *keys, float *out);
+    void (*share)(int64_t pixels, int64_t rest, const double *position, const float *weights,
+                  const float *values, float *out);
+    void (*gram)(int64_t rest, int64_t components, int64_t width, const float *basis, const float *shared,
+                 float *buffer, float *out);
+    void (*pull)(int64_t pixels, int64_t rest, int64_t width, const float *basis, const double *position,
+                 const float *weights, const float *values, const float *mean, float *pulled, double *misfit);
+    void (*centred)(int64_t draws, int64_t pixels, const int64_t *place, const float *spectra,
+                    const float *share, const float *ivar, const float *relative, float *centre, float *root,
+                    double *buffer, double *products);
+    void (*combined)(int64_t draws, int64_t rank, int64_t pixels, const int64_t *place, const float *spectra,
+                     const float *centre, const float *root, const double *coefficients, double *buffer,
+                     float *white, float *basis, double *leverage);
+    void (*strata)(int64_t pixels, int64_t count, double even, const double *leverage, const float *root,
+                   int64_t *chosen, float *weights);
+    void (*expanded)(int64_t rank, int64_t pixels, int64_t terms, const float *weight, const float *centre,
+                     const float *residual, const float *basis, const float *polynomials, const float *flat,
+                     double *constant, double *linear, float *square);
+    void (*table)(int64_t pixels, int64_t half, int64_t step, int64_t templates, const float *even,
+                  const float *odd, const float *fade, const int64_t *middle, const float *basis,
+                  float *buffer, float *out);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 #: The compiled module, or None. Its functions check nothing: see :func:`usable`.
 kernels: ModuleType | None = None
@@ -43,7 +44,7 @@ def usable(*tensors: Tensor) -> bool:
     Arguments:
         tensors: What is read; the caller sees to it that they are contiguous.
     """
-    if not available() or torch.jit.is_tracing():
+    if not available() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
         return False
     gradients = torch.is_grad_enabled()
     return all(

@@ -148,6 +148,142 @@ static PyObject *draws(PyObject *self, PyObject *arguments)
                              (float *)buffer, (float *)x, (float *)log_det));
 }
 
+static PyObject *bins(PyObject *self, PyObject *arguments)
+{
+    long long draws, pixels, terms;
+    address place, model, flux, ivar, relative, basis, coefficients, out, mean;
+    if (!PyArg_ParseTuple(arguments, "LLKKKKKLKKKK", &draws, &pixels, &place, &model, &flux, &ivar, &relative,
+                          &terms, &basis, &coefficients, &out, &mean))
+        return NULL;
+    WITHOUT_LOCK(best->bins(draws, pixels, (const int64_t *)place, (const float *)model, (const float *)flux,
+                            (const float *)ivar, (const float *)relative, terms, (const float *)basis,
+                            (const float *)coefficients, (float *)out, (float *)mean));
+}
+
+static PyObject *squares(PyObject *self, PyObject *arguments)
+{
+    long long draws, count, levels;
+    address factors, sums, out;
+    double variance, common;
+    if (!PyArg_ParseTuple(arguments, "LLLKddKK", &draws, &count, &levels, &factors, &variance, &common, &sums,
+                          &out))
+        return NULL;
+    WITHOUT_LOCK(best->squares(draws, count, levels, (const int64_t *)factors, variance, common, (float *)sums,
+                               (double *)out));
+}
+
+static PyObject *deviates(PyObject *self, PyObject *arguments)
+{
+    long long pixels, terms;
+    address model, flux, ivar, relative, basis, coefficients, single, binned;
+    if (!PyArg_ParseTuple(arguments, "LKKKKLKKKK", &pixels, &model, &flux, &ivar, &relative, &terms, &basis,
+                          &coefficients, &single, &binned))
+        return NULL;
+    WITHOUT_LOCK(best->deviates(pixels, (const float *)model, (const float *)flux, (const float *)ivar,
+                                (const float *)relative, terms, (const float *)basis,
+                                (const float *)coefficients, (float *)single, (float *)binned));
+}
+
+static PyObject *medians(PyObject *self, PyObject *arguments)
+{
+    long long rows, size;
+    address values, keys, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKK", &rows, &size, &values, &keys, &out))
+        return NULL;
+    WITHOUT_LOCK(best->medians(rows, size, (const float *)values, (int32_t *)keys, (float *)out));
+}
+
+static PyObject *share(PyObject *self, PyObject *arguments)
+{
+    long long pixels, rest;
+    address position, weights, values, out;
+    if (!PyArg_ParseTuple(arguments, "LLKKKK", &pixels, &rest, &position, &weights, &values, &out))
+        return NULL;
+    WITHOUT_LOCK(best->share(pixels, rest, (const double *)position, (const float *)weights,
+                             (const float *)values, (float *)out));
+}
+
+static PyObject *gram(PyObject *self, PyObject *arguments)
+{
+    long long rest, components, width;
+    address basis, shared, buffer, out;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKK", &rest, &components, &width, &basis, &shared, &buffer, &out))
+        return NULL;
+    WITHOUT_LOCK(best->gram(rest, components, width, (const float *)basis, (const float *)shared,
+                            (float *)buffer, (float *)out));
+}
+
+static PyObject *pull(PyObject *self, PyObject *arguments)
+{
+    long long pixels, rest, width;
+    address basis, position, weights, values, mean, pulled, misfit;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKKKKK", &pixels, &rest, &width, &basis, &position, &weights, &values,
+                          &mean, &pulled, &misfit))
+        return NULL;
+    WITHOUT_LOCK(best->pull(pixels, rest, width, (const float *)basis, (const double *)position,
+                            (const float *)weights, (const float *)values, (const float *)mean,
+                            (float *)pulled, (double *)misfit));
+}
+
+static PyObject *centred(PyObject *self, PyObject *arguments)
+{
+    long long draws, pixels;
+    address place, spectra, share, ivar, relative, centre, root, buffer, products;
+    if (!PyArg_ParseTuple(arguments, "LLKKKKKKKKK", &draws, &pixels, &place, &spectra, &share, &ivar, &relative,
+                          &centre, &root, &buffer, &products))
+        return NULL;
+    WITHOUT_LOCK(best->centred(draws, pixels, (const int64_t *)place, (const float *)spectra,
+                               (const float *)share, (const float *)ivar, (const float *)relative,
+                               (float *)centre, (float *)root, (double *)buffer, (double *)products));
+}
+
+static PyObject *combined(PyObject *self, PyObject *arguments)
+{
+    long long draws, rank, pixels;
+    address place, spectra, centre, root, coefficients, buffer, white, basis, leverage;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKKKKKKK", &draws, &rank, &pixels, &place, &spectra, &centre, &root,
+                          &coefficients, &buffer, &white, &basis, &leverage))
+        return NULL;
+    WITHOUT_LOCK(best->combined(draws, rank, pixels, (const int64_t *)place, (const float *)spectra,
+                                (const float *)centre, (const float *)root, (const double *)coefficients,
+                                (double *)buffer, (float *)white, (float *)basis, (double *)leverage));
+}
+
+static PyObject *strata(PyObject *self, PyObject *arguments)
+{
+    long long pixels, count;
+    double even;
+    address leverage, root, chosen, weights;
+    if (!PyArg_ParseTuple(arguments, "LLdKKKK", &pixels, &count, &even, &leverage, &root, &chosen, &weights))
+        return NULL;
+    WITHOUT_LOCK(best->strata(pixels, count, even, (const double *)leverage, (const float *)root,
+                              (int64_t *)chosen, (float *)weights));
+}
+
+static PyObject *expanded(PyObject *self, PyObject *arguments)
+{
+    long long rank, pixels, terms;
+    address weight, centre, residual, basis, polynomials, flat, constant, linear, square;
+    if (!PyArg_ParseTuple(arguments, "LLLKKKKKKKKK", &rank, &pixels, &terms, &weight, &centre, &residual, &basis,
+                          &polynomials, &flat, &constant, &linear, &square))
+        return NULL;
+    WITHOUT_LOCK(best->expanded(rank, pixels, terms, (const float *)weight, (const float *)centre,
+                                (const float *)residual, (const float *)basis, (const float *)polynomials,
+                                (const float *)flat, (double *)constant, (double *)linear, (float *)square));
+}
+
+static PyObject *table(PyObject *self, PyObject *arguments)
+{
+    long long pixels, half, step, templates;
+    address even, odd, fade, middle, basis, buffer, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLKKKKKKK", &pixels, &half, &step, &templates, &even, &odd, &fade,
+                          &middle, &basis, &buffer, &out))
+        return NULL;
+    WITHOUT_LOCK(best->table(pixels, half, step, templates, (const float *)even, (const float *)odd,
+                             (const float *)fade, (const int64_t *)middle, (const float *)basis,
+                             (float *)buffer, (float *)out));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"spectra", spectra, METH_VARARGS, NULL},
@@ -159,6 +295,18 @@ static PyMethodDef methods[] = {
     {"sums", sums, METH_VARARGS, NULL},
     {"embed", embed, METH_VARARGS, NULL},
     {"draws", draws, METH_VARARGS, NULL},
+    {"bins", bins, METH_VARARGS, NULL},
+    {"squares", squares, METH_VARARGS, NULL},
+    {"deviates", deviates, METH_VARARGS, NULL},
+    {"medians", medians, METH_VARARGS, NULL},
+    {"share", share, METH_VARARGS, NULL},
+    {"gram", gram, METH_VARARGS, NULL},
+    {"pull", pull, METH_VARARGS, NULL},
+    {"centred", centred, METH_VARARGS, NULL},
+    {"combined", combined, METH_VARARGS, NULL},
+    {"strata", strata, METH_VARARGS, NULL},
+    {"expanded", expanded, METH_VARARGS, NULL},
+    {"table", table, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from acie.native import subset as compiled
 from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
 from acie.physics.pixels import MIDDLE, spline_prefilter
 from acie.physics.sampler import widened
@@ -65,14 +66,9 @@ class SubsetModel:
         basis = physics.basis_of_pixel
         rows = _Rows(physics, redshift, excess_km2_s2.double(), dispersion, pixels)
 
-        def table_of(galaxy: int) -> Tensor:
-            first, own = rows[galaxy]
-            columns = first[:, None] + torch.arange(own.shape[-1])
-            near = basis.index_select(0, columns.flatten()).view(*columns.shape, -1)
-            # (pixel, node, reach) by (pixel, reach, template), to (template, node, pixel).
-            return (own.to(basis.dtype) @ near).permute(2, 1, 0)
-
-        table = torch.stack(spread(table_of, range(len(redshift)))).flatten(2)
+        table = basis.new_empty(len(redshift), basis.shape[1], _NODES, pixels.shape[1])
+        spread(lambda galaxy: rows.fill(galaxy, table[galaxy]), range(len(redshift)))
+        table = table.flatten(2)
         self._old, self._young = table.split(
             [physics.old_size, table.shape[1] - physics.old_size], 1
         )
@@ -140,55 +136,68 @@ class _Rows:
         base = (variance + excess.amin(-1, keepdim=True)).clamp(min=0.0)
         total = (variance[:, None] + excess.gather(1, pixels)[..., None]).clamp(min=0.0)
         half, taps = widened(taps.double()[..., None], total - base[:, None])
-        self._weights = taps.movedim(0, -1).flatten(1, 2)
-        omega, measure, *self._turn = _frequencies()
-        self._kernels = torch.exp(-0.5 * (omega / _SCALE).square() * base[..., None]) * measure
-        # The taps sit at index - half, index - half + 1, ...; a row is centred on the middle one.
-        step = torch.arange(self._weights.shape[-1], dtype=torch.float64) - half
-        place = (step - MIDDLE - shift.double()[:, None])[..., None] * omega
-        self._waves = place.cos(), place.sin()
+        weights = taps.movedim(0, -1).flatten(1, 2)
+        omega, measure, *turns = _frequencies()
+        kernels = torch.exp(-0.5 * (omega / _SCALE).square() * base[..., None]) * measure
         widest = (variance + excess.amax(-1, keepdim=True)).clamp(min=0.0).amax(-1)
         self._half = [
             min(_FREQUENCIES - 2, max(_LEAST, math.ceil(own) + 2) + _FADE)
             for own in (_REACH * widest.sqrt() / _SCALE).tolist()
         ]
+        # The taps sit at index - half, index - half + 1, ...; a row is centred on the middle one.
+        step = torch.arange(weights.shape[-1], dtype=torch.float64) - half
+        place = (step - MIDDLE - shift.double()[:, None])[..., None] * omega
+        # Sums of a hundred terms below one from here on: single precision, as the templates.
+        dtype, self._basis = physics.basis_of_pixel.dtype, physics.basis_of_pixel
+        weights, kernels = weights.to(dtype), kernels.to(dtype)[:, None]
+        reach = max(self._half) + 1
+        self._even, self._odd = (
+            ((weights @ wave.to(dtype)).unflatten(1, (-1, kernels.shape[2])) * kernels)
+            @ turn[:, :reach].to(dtype)
+            for wave, turn in zip((place.cos(), place.sin()), turns, strict=True)
+        )
         self._middle = start[:, None] + index + MIDDLE
+        self._compiled = (
+            compiled.fits(self._basis, self._even, self._odd)
+            and bool(self._middle.amin() >= reach)
+            and bool(self._middle.amax() < len(self._basis) - reach)
+        )
 
-    def __getitem__(self, galaxy: int) -> tuple[Tensor, Tensor]:
-        """First rest pixel of each row, ``(pixel,)``, and the rows, ``(pixel, node, reach)``."""
-        half, weights, kernels = self._half[galaxy], self._weights[galaxy], self._kernels[galaxy]
-        middle = self._middle[galaxy]
-        cosine, sine = (
-            (weights @ wave[galaxy]).view(len(middle), *kernels.shape) * kernels
-            for wave in self._waves
-        )
-        of_cosine, of_sine = (
-            turn[:, _FREQUENCIES - half : _FREQUENCIES + half + 1] for turn in self._turn
-        )
-        return middle - half, torch.addmm(
-            cosine.flatten(0, 1) @ of_cosine, sine.flatten(0, 1), of_sine
-        ).view(*cosine.shape[:2], -1) * _fade(half)
+    def fill(self, galaxy: int, table: Tensor) -> None:
+        """Write what every row of one galaxy sees, ``(template, node, pixel)``."""
+        half, middle = self._half[galaxy], self._middle[galaxy]
+        even, odd = self._even[galaxy], self._odd[galaxy]
+        fade = _fade(half).to(even.dtype)
+        if self._compiled:
+            compiled.table(self._basis, even, odd, fade, middle, table)
+            return
+        even, odd = even[..., : half + 1] * fade, odd[..., : half + 1] * fade
+        own = torch.cat([(even - odd).flip(-1), (even + odd)[..., 1:]], -1)
+        columns = middle[:, None] - half + torch.arange(own.shape[-1])
+        near = self._basis.index_select(0, columns.flatten()).view(*columns.shape, -1)
+        # (pixel, node, reach) by (pixel, reach, template), to (template, node, pixel).
+        table.copy_((own @ near).permute(2, 1, 0))
 
 
 @functools.cache
 def _frequencies() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Angular frequencies, their measure, cosines and sines ``(frequency, place)``.
 
-    Places are pixels from the centre, to either side.
+    Places are pixels from the centre on.
     """
     with torch.inference_mode(False):
         omega = math.pi / _FREQUENCIES * torch.arange(_FREQUENCIES + 1, dtype=torch.float64)
         measure = torch.full_like(omega, 1.0 / _FREQUENCIES)
         measure[0] = measure[-1] = 0.5 / _FREQUENCIES
         measure = measure * spline_prefilter(omega / (2.0 * math.pi))
-        place = torch.arange(-_FREQUENCIES, _FREQUENCIES + 1, dtype=torch.float64)
+        place = torch.arange(_FREQUENCIES + 1, dtype=torch.float64)
         turn = omega[:, None] * place
         return omega, measure, turn.cos(), turn.sin()
 
 
 @functools.cache
 def _fade(half: int) -> Tensor:
-    """What brings a row to zero at its ends, ``(reach,)``."""
+    """What brings a row to zero at its ends, from its middle on, ``(half + 1,)``."""
     with torch.inference_mode(False):
-        distance = torch.arange(-half, half + 1, dtype=torch.float64).abs() - (half - _FADE)
+        distance = torch.arange(half + 1, dtype=torch.float64) - (half - _FADE)
         return (0.5 * math.pi * (distance / _FADE).clamp(min=0.0)).cos().square()

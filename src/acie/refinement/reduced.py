@@ -11,6 +11,7 @@ __all__ = ["ReducedLikelihood"]
 import torch
 from torch import Tensor
 
+from acie.native import basis as compiled
 from acie.physics import StellarPopulationModel, SubsetModel
 from acie.simulation import ReducedExpansion, SpectrumLikelihood
 from acie.threads import spread
@@ -51,16 +52,8 @@ class ReducedLikelihood:
         log_weights: Tensor,
     ) -> None:
         spectra = spectra.transpose(0, 1)
-        share = torch.softmax(log_weights.float().T, -1)
-        centre = (share[..., None] * spectra).sum(1)
-        root = likelihood.weight(centre)[0].sqrt()
-        white = torch.stack(
-            spread(
-                lambda one: _directions((spectra[one] - centre[one]) * root[one], share[one]),
-                range(len(centre)),
-            )
-        )
-        pixels, leverage = _pixels(white, root > 0.0)
+        share = torch.softmax(log_weights.float().T, -1).contiguous()
+        centre, root, white, basis, pixels, leverage = _basis(likelihood, spectra, share)
         sigma = states["velocity_dispersion"]
         ends = ((sigma.amin(0) / _ROOM).clamp(min=20.0), (sigma.amax(0) * _ROOM).clamp(max=500.0))
         self._model = SubsetModel(physics, redshift, excess_km2_s2, ends, pixels)
@@ -73,7 +66,6 @@ class ReducedLikelihood:
         design = white.gather(2, columns) * leverage[:, None]
         self._inverse = torch.linalg.pinv(design.double()).to(spectra.dtype)
         self._at_pixels = centre.gather(1, pixels)[:, None]
-        basis = torch.where(root > 0.0, 1.0 / root, 0.0)[:, None] * white
         self._expansion = ReducedExpansion(likelihood, centre, basis, pixels, leverage.square())
 
     def __call__(self, states: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -91,16 +83,46 @@ class ReducedLikelihood:
         return self._expansion.information(at)
 
 
-def _directions(residual: Tensor, share: Tensor) -> Tensor:
-    """Leading orthonormal directions of ``(sample, wave)``, ``(rank, wave)``."""
+def _basis(
+    likelihood: SpectrumLikelihood, spectra: Tensor, share: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """What spans the draws ``(batch, sample, wave)`` of shares ``(batch, sample)``.
+
+    Returns:
+        Their mean and the roots of the inverse variances there, ``(batch, wave)``; orthonormal
+        directions in standard errors, and in units of flux, ``(batch, rank, wave)``; pixels that
+        fix the coordinates and their weights, ``(batch, pixel)``.
+    """
     # Implausible draws may stretch the basis, not fill it.
     floor = 0.1 / share.shape[-1]
-    weighted = (residual * (share.clamp(min=floor) / floor).sqrt()[..., None]).double()
+    stretch = (share.clamp(min=floor) / floor).sqrt().double()
+    rows = likelihood.ivar, likelihood.relative
+    if compiled.fits(spectra, share, *rows):
+        centre, root, products = compiled.centred(spectra, share, *rows)
+        factors = _factors(products * stretch[:, None] * stretch[..., None])
+        made = compiled.combined(spectra, centre, root, factors * stretch[:, None])
+        white, basis, leverage = made
+        count = _OVERSAMPLING * white.shape[1]
+        return centre, root, white, basis, *compiled.strata(leverage, root, count, _EVEN)
+    centre = (share[..., None] * spectra).sum(1)
+    root = likelihood.weight(centre)[0].sqrt()
+
+    def directions(one: int) -> Tensor:
+        weighted = ((spectra[one] - centre[one]) * root[one]).double() * stretch[one, :, None]
+        return (_factors(weighted @ weighted.mT) @ weighted).to(spectra.dtype)
+
+    white = torch.stack(spread(directions, range(len(centre))))
+    basis = torch.where(root > 0.0, 1.0 / root, 0.0)[:, None] * white
+    return centre, root, white, basis, *_pixels(white, root > 0.0)
+
+
+def _factors(products: Tensor) -> Tensor:
+    """Of leading orthonormal directions, from products of draws: ``(*, rank, sample)``."""
     # From the small Gram matrix; in double precision, because it squares the singular values.
-    power, left = torch.linalg.eigh(weighted @ weighted.mT)
+    power, left = torch.linalg.eigh(products)
     power, left = power.flip(-1)[..., :_RANK], left.flip(-1)[..., :_RANK]
     least = 1e-13 * power[..., :1]
-    return (left.mT / power.clamp(min=least).sqrt()[..., None] @ weighted).to(residual.dtype)
+    return left.mT / power.clamp(min=least).sqrt()[..., None]
 
 
 def _pixels(white: Tensor, good: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ __all__ = ["ReducedExpansion"]
 import torch
 from torch import Tensor
 
+from acie.native import basis as compiled
 from acie.simulation.noise import SpectrumLikelihood
 from acie.threads import spread
 
@@ -52,23 +53,11 @@ class ReducedExpansion:
         residual = likelihood.flux - centre
         flat = polynomials.unflatten(1, (-1, _BLOCK)).mean(-1)
 
-        def sums_of(galaxy: int) -> tuple[Tensor, ...]:
-            w, f, r, phi = weight[galaxy], centre[galaxy], residual[galaxy], basis[galaxy]
-            weighted = w * polynomials
-            # The products of the components, in blocks of pixels over which a polynomial is flat.
-            left = (w * phi).unflatten(1, (-1, _BLOCK)).transpose(0, 1)
-            products = torch.bmm(left, phi.unflatten(1, (-1, _BLOCK)).permute(1, 2, 0))
-            products = (flat @ products.flatten(1)).unflatten(1, (len(phi), -1))
-            return (
-                torch.stack([r * r, f * r, f * f]).double() @ weighted.T.double(),
-                (phi * r) @ weighted.T,
-                (phi * f) @ weighted.T,
-                # (component, polynomial * component): one product gives all quadratic forms.
-                products.transpose(0, 1).flatten(1),
-            )
-
-        self._constant, self._of_residual, self._of_centre, self._square = map(
-            torch.stack, zip(*spread(sums_of, range(len(centre))), strict=True)
+        rows = weight, centre, residual
+        self._constant, self._of_residual, self._of_centre, self._square = (
+            compiled.expanded(*rows, basis, polynomials, flat)
+            if compiled.expands(basis, polynomials, _BLOCK, *rows)
+            else _expanded(*rows, basis, polynomials, flat)
         )
         self._relative = likelihood.relative.gather(1, pixels)[:, None]
         self._growth = 1.0 + self._relative * centre.gather(1, pixels)[:, None].square()
@@ -97,7 +86,6 @@ class ReducedExpansion:
             _product(factor, squares, many - few + 1).transpose(0, 1),
         )
         return value
-
 
     def _sums(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sums of w T_k times r^2, f r and f^2, and the products Q_k a.
@@ -141,6 +129,34 @@ class ReducedExpansion:
         square = self._square[..., : self._square.shape[1]].double()
         precision = square - solved @ design.mT
         return scale[:, None] * gradient, scale[:, None, None] * precision
+
+
+def _expanded(
+    weight: Tensor,
+    centre: Tensor,
+    residual: Tensor,
+    basis: Tensor,
+    polynomials: Tensor,
+    flat: Tensor,
+) -> tuple[Tensor, ...]:
+    """What :func:`acie.native.basis.expanded` gives."""
+
+    def sums_of(galaxy: int) -> tuple[Tensor, ...]:
+        w, f, r, phi = weight[galaxy], centre[galaxy], residual[galaxy], basis[galaxy]
+        weighted = w * polynomials
+        # The products of the components, in blocks of pixels over which a polynomial is flat.
+        left = (w * phi).unflatten(1, (-1, _BLOCK)).transpose(0, 1)
+        products = torch.bmm(left, phi.unflatten(1, (-1, _BLOCK)).permute(1, 2, 0))
+        products = (flat @ products.flatten(1)).unflatten(1, (len(phi), -1))
+        return (
+            torch.stack([r * r, f * r, f * f]).double() @ weighted.T.double(),
+            (phi * r) @ weighted.T,
+            (phi * f) @ weighted.T,
+            # (component, polynomial * component): one product gives all quadratic forms.
+            products.transpose(0, 1).flatten(1),
+        )
+
+    return tuple(map(torch.stack, zip(*spread(sums_of, range(len(centre))), strict=True)))
 
 
 def _product(factor: Tensor, sums: Tensor, count: int) -> Tensor:

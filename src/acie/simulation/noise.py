@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acie.native import kernels, usable
+from acie.native import checks, kernels, usable
 from acie.observation import WAVELENGTH, Observation
 
 #: Template errors below this leave the sums of far too bright models without digits in single
@@ -267,12 +267,20 @@ class SpectrumLikelihood:
         prior = unit / self.noise.calibration**2
         return gram + prior
 
+    def coefficients(self, model: Tensor) -> Tensor:
+        """Posterior mean of the calibration's coefficients, ``(sample, batch, term)``, double."""
+        found = None
+        if checks.fits(model, self.powers, self.flux, self.ivar, self.relative):
+            found = checks.row_sums(model, self.flux, self.ivar, self.relative, self.powers)
+        if found is None:
+            weight = self.weight(model)[0]
+            found = self._sums(model, weight, weight * (self.flux - model))
+        projected, squares = found
+        return torch.linalg.solve(self._gram(squares), projected[..., None])[..., 0]
+
     def calibration(self, model: Tensor) -> Tensor:
         """Posterior mean of the multiplicative polynomial, shape ``(sample, batch, wave)``."""
-        weight = self.weight(model)[0]
-        projected, squares = self._sums(model, weight, weight * (self.flux - model))
-        mean = torch.linalg.solve(self._gram(squares), projected[..., None])[..., 0]
-        return 1.0 + mean.float() @ self.basis
+        return 1.0 + self.coefficients(model).float() @ self.basis
 
     def standard_residuals(self, model: Tensor) -> Tensor:
         """Residuals after calibration over their standard errors; NaN where masked."""
@@ -291,9 +299,20 @@ class SpectrumLikelihood:
         """
 
         def spread(values: Tensor) -> Tensor:
-            centre = values.nanmedian(-1, keepdim=True).values
-            return 1.4826 * (values - centre).abs().nanmedian(-1).values
+            centre = checks.nanmedian(values)[..., None]
+            return 1.4826 * checks.nanmedian((values - centre).abs())
 
+        rows = self.basis, self.flux, self.ivar, self.relative
+        if width == checks.BIN and checks.fits(model, *rows):
+            basis, *rows = rows
+            coefficients = self.coefficients(model).float()
+            binned, single = checks.deviates(model, *rows, basis, coefficients)
+        else:
+            binned, single = self._deviates(model, width)
+        return spread(binned), spread(single)
+
+    def _deviates(self, model: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Residuals in standard errors of bins and of single pixels, NaN where there are none."""
         weight = self.weight(model)[0]
         residual = (self.flux - model * self.calibration(model)) * weight
         pixels = residual.shape[-1] // width * width
@@ -303,8 +322,7 @@ class SpectrumLikelihood:
 
         total = binned(weight)
         scaled = torch.where(total > 0, binned(residual) / total.sqrt(), math.nan)
-        single = torch.where(weight > 0, residual / weight.sqrt(), math.nan)
-        return spread(scaled), spread(single)
+        return scaled, torch.where(weight > 0, residual / weight.sqrt(), math.nan)
 
 
 def _log_product(values: Tensor) -> Tensor:
