@@ -19,7 +19,13 @@ OPTIONS = [
 KERNELS = Extension(
     "acie.native._kernels",
     sources=[f"{NATIVE}/{name}.c" for name in ("module", "baseline", "x86_64_v3", "x86_64_v4")],
-    depends=[f"{NATIVE}/{name}" for name in ("kernels.h", "vector.h", "kernels.c", "spectra.c")],
+    depends=[
+        f"{NATIVE}/{name}"
+        for name in (
+            "kernels.h", "vector.h", "doubles.h", "kernels.c", "spectra.c", "history.c",
+            "coefficients.c", "laws.c",
+        )
+    ],
     extra_compile_args=OPTIONS,
     py_limited_api=True,
     optional=True,

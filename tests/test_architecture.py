@@ -32,6 +32,7 @@ LAYERS = {
     "distinct": set(),
     "allocator": set(),
     "replay": set(),
+    "native": set(),
     "folders": set(),
     "tensor_files": set(),
     "variables": set(),

@@ -3,5 +3,9 @@
 #include "kernels.h"
 
 #include "spectra.c"
+#include "history.c"
+#include "coefficients.c"
+#include "laws.c"
 
-const struct kernels KERNELS = {light, turn, sample, sums};
+const struct kernels KERNELS = {light, turn, sample, sums, surviving, solve_tau, coefficients,
+                                normal_density, from_real};
