@@ -8,4 +8,4 @@
 #include "laws.c"
 
 const struct kernels KERNELS = {light, turn, sample, sums, surviving, solve_tau, coefficients,
-                                normal_density, from_real};
+                                normal_density, from_real, mix_nodes};

@@ -28,6 +28,8 @@ struct kernels {
                            int bounded, double *out);
     void (*from_real)(int64_t rows, const double *real, const double *bounds, int64_t stride, int logarithmic,
                       int bounded, double *value, double *derivative);
+    void (*mix_nodes)(int64_t rows, int64_t nodes, int64_t size, const float *weights, const float *values,
+                      float *out);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

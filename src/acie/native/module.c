@@ -138,6 +138,15 @@ static PyObject *from_real(PyObject *self, PyObject *arguments)
                                 bounded, (double *)value, (double *)derivative));
 }
 
+static PyObject *mix_nodes(PyObject *self, PyObject *arguments)
+{
+    long long rows, nodes, size;
+    address weights, values, out;
+    if (!PyArg_ParseTuple(arguments, "LLLKKK", &rows, &nodes, &size, &weights, &values, &out))
+        return NULL;
+    WITHOUT_LOCK(best->mix_nodes(rows, nodes, size, (const float *)weights, (const float *)values, (float *)out));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
@@ -148,6 +157,7 @@ static PyMethodDef methods[] = {
     {"coefficients", coefficients, METH_VARARGS, NULL},
     {"normal_density", normal_density, METH_VARARGS, NULL},
     {"from_real", from_real, METH_VARARGS, NULL},
+    {"mix_nodes", mix_nodes, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,8 +6,8 @@ torch code of each caller stands where :func:`usable` says no.
 """
 
 __all__ = [
-    "LANES", "MOST_BINS", "coefficients", "either", "from_real", "normal_density", "numbers",
-    "solve_tau", "surviving", "usable",
+    "LANES", "MOST_BINS", "coefficients", "either", "from_real", "mix_nodes", "normal_density",
+    "numbers", "solve_tau", "surviving", "usable",
 ]  # fmt: skip
 
 import functools
@@ -25,7 +25,7 @@ LANES, MOST_BINS = 8, 64
 _library = torch.library.Library("acie", "DEF")
 
 
-def usable(*values: float | Tensor) -> bool:
+def usable(*values: float | Tensor, dtype: torch.dtype = torch.float64) -> bool:
     """Whether the operators may take these values, and nobody asks for derivatives.
 
     A mode that watches what torch computes, as the export does, wants the operations of torch.
@@ -35,7 +35,7 @@ def usable(*values: float | Tensor) -> bool:
         and not torch.is_grad_enabled()
         and _get_current_dispatch_mode() is None
         and all(
-            value.dtype == torch.float64 and value.device.type == "cpu"
+            value.dtype == dtype and value.device.type == "cpu"
             if type(value) is Tensor
             else type(value) in (float, int)
             for value in values
@@ -172,3 +172,22 @@ def from_real(
         bounded, value.data_ptr(), derivative.data_ptr(),
     )  # fmt: skip
     return value, derivative
+
+
+@_operator("mix_nodes(Tensor weights, Tensor values) -> Tensor")
+def mix_nodes(weights: Tensor, values: Tensor) -> Tensor:
+    """Means over nodes, ``(*shape, size)``, in single precision.
+
+    Arguments:
+        weights: Shape ``(*shape, node)``.
+        values: Shape ``(*shape, node * size)``.
+    """
+    weights, values = weights.contiguous(), values.contiguous()
+    nodes = weights.shape[-1]
+    size = values.shape[-1] // nodes
+    out = values.new_empty((*weights.shape[:-1], size))
+    kernels.mix_nodes(
+        out.numel() // max(size, 1), nodes, size, weights.data_ptr(), values.data_ptr(),
+        out.data_ptr(),
+    )  # fmt: skip
+    return out
