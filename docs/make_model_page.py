@@ -88,6 +88,8 @@ def _scm() -> StructuralCausalModel:
     """The causal model without template grids: drawing the graph evaluates no mechanism."""
 
     class _NoPhysics:
+        history = None
+
         def surviving_fraction(self, age_gyr: Tensor, tau_gyr: Tensor) -> Tensor:
             return torch.ones_like(age_gyr)
 

@@ -9,6 +9,9 @@
 #include "projection.c"
 #include "basis.c"
 #include "subset.c"
+#include "history.c"
+#include "coefficients.c"
+#include "laws.c"
 
 const struct kernels KERNELS = {
     .light = light, .spectra = spectra, .turn = turn, .sample = sample, .mix = mix, .widen = widen,
@@ -18,4 +21,6 @@ const struct kernels KERNELS = {
     .share = share, .gram = gram, .pull = pull,
     .centred = centred, .combined = combined, .strata = strata, .expanded = expanded,
     .table = table,
+    .surviving = surviving, .solve_tau = solve_tau, .coefficients = coefficients,
+    .normal_density = normal_density, .from_real = from_real, .mix_nodes = mix_nodes,
 };

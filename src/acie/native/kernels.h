@@ -68,6 +68,21 @@ struct kernels {
     void (*table)(int64_t pixels, int64_t half, int64_t step, int64_t templates, const float *even,
                   const float *odd, const float *fade, const int64_t *middle, const float *basis,
                   float *buffer, float *out);
+    void (*surviving)(int64_t rows, const double *age, const double *tau, int64_t count, const double *edges,
+                      const double *steps, double *out);
+    void (*solve_tau)(int64_t rows, const double *age, const double *specific, const double *grid, int64_t ages,
+                      int64_t nodes, const double *table, int64_t count, const double *edges,
+                      const double *steps, double *out);
+    void (*coefficients)(int64_t rows, const double *const state[6], int per_survivor, int64_t bins,
+                         int64_t young_bins, const double *edges, const double *survival, const float *share,
+                         int64_t metals, const float *metallicity, int64_t ions, const float *log_u,
+                         const int64_t sizes[3], const float *const tables[3], float *old_out, float *young_out);
+    void (*normal_density)(int64_t rows, const double *const parts[5], const int64_t steps[5], int logarithmic,
+                           int bounded, double *out);
+    void (*from_real)(int64_t rows, const double *real, const double *bounds, int64_t stride, int logarithmic,
+                      int bounded, double *value, double *derivative);
+    void (*mix_nodes)(int64_t rows, int64_t nodes, int64_t size, const float *weights, const float *values,
+                      float *out);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

@@ -284,6 +284,89 @@ static PyObject *table(PyObject *self, PyObject *arguments)
                              (float *)buffer, (float *)out));
 }
 
+static PyObject *surviving(PyObject *self, PyObject *arguments)
+{
+    long long rows, count;
+    address age, tau, edges, steps, out;
+    if (!PyArg_ParseTuple(arguments, "LKKLKKK", &rows, &age, &tau, &count, &edges, &steps, &out))
+        return NULL;
+    WITHOUT_LOCK(best->surviving(rows, (const double *)age, (const double *)tau, count, (const double *)edges,
+                                (const double *)steps, (double *)out));
+}
+
+static PyObject *solve_tau(PyObject *self, PyObject *arguments)
+{
+    long long rows, ages, nodes, count;
+    address age, specific, grid, table, edges, steps, out;
+    if (!PyArg_ParseTuple(arguments, "LKKKLLKLKKK", &rows, &age, &specific, &grid, &ages, &nodes, &table,
+                          &count, &edges, &steps, &out))
+        return NULL;
+    WITHOUT_LOCK(best->solve_tau(rows, (const double *)age, (const double *)specific, (const double *)grid, ages,
+                                nodes, (const double *)table, count, (const double *)edges,
+                                (const double *)steps, (double *)out));
+}
+
+static PyObject *coefficients(PyObject *self, PyObject *arguments)
+{
+    long long rows, bins, young_bins, metals, ions;
+    int per_survivor;
+    address state[6], edges, survival, share, metallicity, log_u, tables[3], old, young;
+    long long sizes[3];
+    if (!PyArg_ParseTuple(arguments, "L(KKKKKK)pLLKKKLKLK(LLL)(KKK)KK", &rows, &state[0], &state[1], &state[2],
+                          &state[3], &state[4], &state[5], &per_survivor, &bins, &young_bins, &edges,
+                          &survival, &share, &metals, &metallicity, &ions, &log_u, &sizes[0], &sizes[1],
+                          &sizes[2], &tables[0], &tables[1], &tables[2], &old, &young))
+        return NULL;
+    const double *states[6];
+    const float *of_kinds[3];
+    int64_t columns[3];
+    for (int k = 0; k < 6; k++)
+        states[k] = (const double *)state[k];
+    for (int k = 0; k < 3; k++)
+        of_kinds[k] = (const float *)tables[k], columns[k] = sizes[k];
+    WITHOUT_LOCK(best->coefficients(rows, states, per_survivor, bins, young_bins, (const double *)edges,
+                                   (const double *)survival, (const float *)share, metals,
+                                   (const float *)metallicity, ions, (const float *)log_u, columns, of_kinds,
+                                   (float *)old, (float *)young));
+}
+
+static PyObject *normal_density(PyObject *self, PyObject *arguments)
+{
+    long long rows, step[5];
+    address part[5], out;
+    int logarithmic, bounded;
+    if (!PyArg_ParseTuple(arguments, "L(KKKKK)(LLLLL)ppK", &rows, &part[0], &part[1], &part[2], &part[3],
+                          &part[4], &step[0], &step[1], &step[2], &step[3], &step[4], &logarithmic, &bounded,
+                          &out))
+        return NULL;
+    const double *parts[5];
+    int64_t steps[5];
+    for (int k = 0; k < 5; k++)
+        parts[k] = (const double *)part[k], steps[k] = step[k];
+    WITHOUT_LOCK(best->normal_density(rows, parts, steps, logarithmic, bounded, (double *)out));
+}
+
+static PyObject *from_real(PyObject *self, PyObject *arguments)
+{
+    long long rows, stride;
+    address real, bounds, value, derivative;
+    int logarithmic, bounded;
+    if (!PyArg_ParseTuple(arguments, "LKKLppKK", &rows, &real, &bounds, &stride, &logarithmic, &bounded, &value,
+                          &derivative))
+        return NULL;
+    WITHOUT_LOCK(best->from_real(rows, (const double *)real, (const double *)bounds, stride, logarithmic,
+                                bounded, (double *)value, (double *)derivative));
+}
+
+static PyObject *mix_nodes(PyObject *self, PyObject *arguments)
+{
+    long long rows, nodes, size;
+    address weights, values, out;
+    if (!PyArg_ParseTuple(arguments, "LLLKKK", &rows, &nodes, &size, &weights, &values, &out))
+        return NULL;
+    WITHOUT_LOCK(best->mix_nodes(rows, nodes, size, (const float *)weights, (const float *)values, (float *)out));
+}
+
 static PyMethodDef methods[] = {
     {"light", light, METH_VARARGS, NULL},
     {"spectra", spectra, METH_VARARGS, NULL},
@@ -307,6 +390,12 @@ static PyMethodDef methods[] = {
     {"strata", strata, METH_VARARGS, NULL},
     {"expanded", expanded, METH_VARARGS, NULL},
     {"table", table, METH_VARARGS, NULL},
+    {"surviving", surviving, METH_VARARGS, NULL},
+    {"solve_tau", solve_tau, METH_VARARGS, NULL},
+    {"coefficients", coefficients, METH_VARARGS, NULL},
+    {"normal_density", normal_density, METH_VARARGS, NULL},
+    {"from_real", from_real, METH_VARARGS, NULL},
+    {"mix_nodes", mix_nodes, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

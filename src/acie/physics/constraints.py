@@ -105,7 +105,7 @@ class PhysicsConstraints:
             physics = physics.float() if self.device.type == "mps" else physics
             physics = physics.to(self.device)
         self.physics = physics
-        self._tau = DelayedTauSolver(physics.surviving_fraction)
+        self._tau = DelayedTauSolver(physics.surviving_fraction, physics.history)
         self.tolerance_dex = tolerance_dex
         self.virial_band_dex = virial_band_dex
 

@@ -8,6 +8,7 @@ with t the time since the onset of star formation and T the ``age`` of the galax
 
 __all__ = [
     "DelayedTauSolver",
+    "HistoryTables",
     "delayed_tau_bin_masses",
     "delayed_tau_mass_weighted_age",
     "delayed_tau_specific_sfr",
@@ -18,6 +19,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from acie.native import operators
 
 #: Largest age / tau that is told apart: the star-formation rate is then 1e-13 of its mean.
 MAX_AGE_OVER_TAU = 40.0
@@ -90,6 +93,28 @@ def delayed_tau_mass_weighted_age(age_gyr: Tensor, tau_gyr: Tensor) -> Tensor:
     return age_gyr - tau_gyr * mean_time
 
 
+class HistoryTables:
+    """What the compiled kernels of a history read.
+
+    Arguments:
+        edges_gyr: See :func:`delayed_tau_bin_masses`.
+        survival: Mass in stars and remnants over mass formed of each bin, ``(bin,)``.
+    """
+
+    def __init__(self, edges_gyr: Tensor, survival: Tensor) -> None:
+        self.survival = survival.detach().cpu().double()
+        # Vectors are read whole, also those that begin at the last edge.
+        self.edges = torch.nn.functional.pad(edges_gyr.cpu().double(), (0, 4), value=math.inf)
+        #: Of a bin minus the one before it, at the edge between them, ``(bin + 1,)``.
+        self.steps = torch.nn.functional.pad(self.survival, (0, 1))
+        self.steps[1:] -= self.survival
+
+    def surviving(self, age_gyr: Tensor, tau_gyr: Tensor) -> Tensor:
+        """Mass in stars and remnants over mass formed, ``(*batch,)``."""
+        age_gyr, tau_gyr = torch.broadcast_tensors(age_gyr, tau_gyr)
+        return operators.surviving(age_gyr, tau_gyr, self.edges, self.steps)
+
+
 class DelayedTauSolver:
     r"""The time scale whose history has a given present star-formation rate.
 
@@ -100,18 +125,26 @@ class DelayedTauSolver:
 
     Arguments:
         surviving_fraction: Function of ``(age_gyr, tau_gyr)``.
+        tables: What the compiled kernels read to compute the same.
     """
 
     _AGES = (0.04, 14.0, 192)
     #: ln(age / tau): beyond the lower end the history rises linearly.
     _LOG_X = (-9.0, math.log(MAX_AGE_OVER_TAU), 1024)
 
-    def __init__(self, surviving_fraction: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self._surviving = surviving_fraction
+    def __init__(
+        self,
+        surviving_fraction: Callable[[Tensor, Tensor], Tensor],
+        tables: HistoryTables | None = None,
+    ) -> None:
+        self._surviving, self._tables = surviving_fraction, tables
         low, high, count = self._AGES
         self._log_age = torch.linspace(math.log(low), math.log(high), count, dtype=torch.float64)
         self._log_x = torch.linspace(*self._LOG_X, dtype=torch.float64)
         self._spacing = float(self._log_x[1] - self._log_x[0])
+        ends = (*self._log_x[[0, -1]].tolist(), self._spacing, _FLATTEST)
+        width = self._log_age[1] - self._log_age[0]
+        self._grid = torch.tensor([self._log_age[0], width, *ends], dtype=torch.float64)
         self._table: Tensor | None = None
 
     def __call__(self, age_gyr: Tensor, specific_sfr_age: Tensor) -> Tensor:
@@ -123,6 +156,12 @@ class DelayedTauSolver:
                 the result is that of the nearest one.
         """
         age_gyr, specific_sfr_age = torch.broadcast_tensors(age_gyr, specific_sfr_age)
+        if self._tables is not None and operators.usable(age_gyr, specific_sfr_age):
+            self._tabulate(age_gyr)
+            return operators.solve_tau(
+                age_gyr, specific_sfr_age, self._grid, self._table, self._tables.edges,
+                self._tables.steps,
+            )  # fmt: skip
         log_q = specific_sfr_age.log()
         with torch.no_grad():
             start, slope = self._start(age_gyr, log_q)
@@ -155,14 +194,18 @@ class DelayedTauSolver:
 
     def _start(self, age: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
         """Root of the tabulated function, linear between nodes, and its slope there."""
-        if self._table is None or self._table.device != age.device:
-            self._table = torch.cat([self._row(log_age) for log_age in self._log_age.to(age)])
+        self._tabulate(age)
         flat = zip(
             age.double().reshape(-1).split(_LOOKUP), log_q.reshape(-1).split(_LOOKUP), strict=True
         )
         found = zip(*(self._lookup(*part) for part in flat), strict=True)
         root, slope = (torch.cat(parts).reshape(age.shape).to(age.dtype) for parts in found)
         return root, slope
+
+    def _tabulate(self, age: Tensor) -> None:
+        """Make the table, once on each device."""
+        if self._table is None or self._table.device != age.device:
+            self._table = torch.cat([self._row(log_age) for log_age in self._log_age.to(age)])
 
     def _row(self, log_age: Tensor) -> Tensor:
         """The table at one age, ``(1, node)``."""

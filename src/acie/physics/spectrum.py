@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from acie.native import usable
+from acie.native import operators, usable
+from acie.native.operators import LANES, MOST_BINS
 from acie.observation import Observation
 from acie.physics.batched import observe_together
 from acie.physics.compiled import CompiledSpectra
@@ -23,7 +24,11 @@ from acie.physics.interpolation import linear_weights
 from acie.physics.kinematics import Broadening, broaden_and_shift
 from acie.physics.pixels import PixelWindow
 from acie.physics.screen import DustScreen
-from acie.physics.sfh import delayed_tau_bin_masses, delayed_tau_mass_weighted_age
+from acie.physics.sfh import (
+    HistoryTables,
+    delayed_tau_bin_masses,
+    delayed_tau_mass_weighted_age,
+)
 from acie.physics.sightline import Sightline
 from acie.physics.ssp import AGE_EDGES_YR
 from acie.physics.templates import (
@@ -41,6 +46,11 @@ from acie.units import FLUX_SCALE, MPC_CM, SOLAR_LUMINOSITY_ERG_S, SOLAR_METALLI
 _CHUNK = 128
 #: What a spectrum depends on besides the coefficients of its light and its sightline.
 OBSERVED = ("dust_av", "dust_slope", "velocity_dispersion")
+#: What the coefficients depend on.
+_LIGHT = (
+    "stellar_mass", "age", "tau", "metallicity", "gas_metallicity", "ionization_parameter",
+    "redshift",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ class StellarPopulationModel(nn.Module):
         self.register_buffer("_solar_surviving", solar @ templates.surviving, persistent=False)
         edges = torch.as_tensor(AGE_EDGES_YR * 1e-9)
         self.register_buffer("age_edges_gyr", edges, persistent=False)
+        self.history = HistoryTables(edges, self._solar_surviving)
         self.window = PixelWindow()
         # The window of the nearest galaxies reaches beyond the red end of the grid, into zeros.
         room = (0, self.window.overhang)
@@ -114,6 +125,8 @@ class StellarPopulationModel(nn.Module):
         The fraction depends on metallicity by less than 0.02 dex over the grid's range; taking it
         at solar metallicity keeps the mass budget a function of the history alone.
         """
+        if operators.usable(age_gyr, tau_gyr):
+            return self.history.surviving(age_gyr, tau_gyr)
         masses = self.bin_masses(age_gyr, tau_gyr)
         return masses @ self._solar_surviving.to(masses.dtype)
 
@@ -126,7 +139,7 @@ class StellarPopulationModel(nn.Module):
         # Masses of bins are differences, hence of the state's precision until here.
         masses = masses.to(share.dtype)
         metal = linear_weights(state["metallicity"].to(share.dtype), tables.metallicity)
-        gas_z = SOLAR_METALLICITY * 10.0 ** (state["gas_metallicity"] - SOLAR_OXYGEN)
+        gas_z = _gas_metallicity(state["gas_metallicity"])
         gas = linear_weights(gas_z.to(share.dtype), tables.metallicity)
         log_u = linear_weights(state["ionization_parameter"].to(share.dtype), tables.log_u)
         young = (masses * share)[..., : tables.young_bins]
@@ -149,6 +162,9 @@ class StellarPopulationModel(nn.Module):
         Returns:
             ``(*batch, old)`` and ``(*batch, young)``, in the order of ``light_basis``.
         """
+        given = [state[name] for name in _LIGHT]
+        if operators.usable(*given) and _tables_fit(self.templates):
+            return self._coefficients(state, observed)
         masses = self.bin_masses(state["age"], state["tau"])
         if observed:
             # Spectra are linear in the weights: scaling these costs nothing.
@@ -159,6 +175,22 @@ class StellarPopulationModel(nn.Module):
             table = getattr(self.templates, f"{name}_coefficients")
             parts.append(weight @ table.reshape(-1, table.shape[-1]))
         return parts[0], torch.cat(parts[1:], -1)
+
+    def _coefficients(self, state: dict[str, Tensor], observed: bool) -> tuple[Tensor, Tensor]:
+        """The same in one pass, which skips the nodes and ages whose weight is zero."""
+        tables = self.templates
+        if observed:
+            mass = state["stellar_mass"] * self._flux_per_luminosity(state["redshift"])
+        else:
+            mass = torch.ones_like(state["age"])
+        gas_z = _gas_metallicity(state["gas_metallicity"])
+        parts = [state["age"], state["tau"], state["metallicity"], gas_z,
+                 state["ionization_parameter"], mass]  # fmt: skip
+        return operators.coefficients(
+            parts, observed, self.history.edges, self.history.survival, tables.birth_cloud_share,
+            tables.metallicity, tables.log_u,
+            [tables.stellar_coefficients, tables.young_coefficients, tables.nebular_coefficients],
+        )  # fmt: skip
 
     def rest_luminosity(
         self, state: dict[str, Tensor], pixels: slice | None = None, observed: bool = False
@@ -188,12 +220,15 @@ class StellarPopulationModel(nn.Module):
             state: See the class.
             masses: From :meth:`bin_masses`, ``(*batch, age)``.
         """
-        redshift = state["redshift"]
-        distance_cm = self.cosmology.luminosity_distance_mpc(redshift) * MPC_CM
         mass = state["stellar_mass"] / (masses @ self._solar_surviving.to(masses.dtype))
+        return mass * self._flux_per_luminosity(state["redshift"])
+
+    def _flux_per_luminosity(self, redshift: Tensor) -> Tensor:
+        """1e-17 erg/s/cm2/A observed per Lsun/A, ``(*batch,)``."""
+        distance_cm = self.cosmology.luminosity_distance_mpc(redshift) * MPC_CM
         # Divided step by step: the square of a distance in cm overflows single precision.
         scale = SOLAR_LUMINOSITY_ERG_S / FLUX_SCALE / (4.0 * math.pi) / distance_cm
-        return mass * (scale / distance_cm) / (1.0 + redshift)
+        return scale / distance_cm / (1.0 + redshift)
 
     def lsf_excess(self, redshift: Tensor, lsf_km_s: Tensor) -> Tensor:
         """Variance of instrument minus templates at the instrument's pixels, km^2/s^2.
@@ -378,3 +413,21 @@ class StellarPopulationModel(nn.Module):
             dust_luminosity=dust.to(formed.dtype) * formed,
             halpha_luminosity=halpha * formed * SOLAR_LUMINOSITY_ERG_S,
         )
+
+
+def _gas_metallicity(oxygen: Tensor) -> Tensor:
+    """Mass fraction of metals in gas of 12 + log10(O/H), same shape."""
+    return SOLAR_METALLICITY * 10.0 ** (oxygen - SOLAR_OXYGEN)
+
+
+def _tables_fit(templates: TemplateSet) -> bool:
+    """Whether the compiled kernel can read these tables."""
+    kinds = ("stellar", "young", "nebular")
+    tables = [getattr(templates, f"{kind}_coefficients") for kind in kinds]
+    return templates.metallicity.device.type == "cpu" and all(
+        table.dtype == torch.float32
+        and table.is_contiguous()
+        and table.shape[-1] % LANES == 0
+        and table.shape[-2] <= MOST_BINS
+        for table in tables
+    )

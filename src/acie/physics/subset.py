@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from acie.native import operators
 from acie.native import subset as compiled
 from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
 from acie.physics.pixels import MIDDLE, spline_prefilter
@@ -84,9 +85,9 @@ class SubsetModel:
         """
         state = {name: value.T for name, value in state.items()}
         old, young = self._physics.coefficients(state)
-        share = self._interpolation(state["velocity_dispersion"]).to(old.dtype)[..., None]
+        share = self._interpolation(state["velocity_dispersion"]).to(old.dtype)
         old, young = (
-            (share * (part @ table).unflatten(-1, (_NODES, -1))).sum(-2)
+            _mixed(share, part @ table)
             for part, table in ((old, self._old), (young, self._young))
         )
         depth = dust_depth(state["dust_av"], state["dust_slope"], self._log_curve, self._log_wave)
@@ -104,6 +105,13 @@ class SubsetModel:
         distance = torch.where(distance.abs() < 1e-12, 1e-12, distance)
         weights = self._barycentric / distance
         return weights / weights.sum(-1, keepdim=True)
+
+
+def _mixed(share: Tensor, values: Tensor) -> Tensor:
+    """Values at the nodes, ``(batch, sample, node * pixel)``, with the weights of each sample."""
+    if operators.usable(share, values, dtype=torch.float32):
+        return operators.mix_nodes(share, values)
+    return (share[..., None] * values.unflatten(-1, (_NODES, -1))).sum(-2)
 
 
 class _Rows:

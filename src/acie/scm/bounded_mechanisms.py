@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.special import ndtri
 
+from acie.native import operators
 from acie.scm.mechanisms import (
     AbstractInvertibleMechanism,
     Bound,
@@ -111,8 +112,12 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
+        law = self.law(value, parents)
+        if operators.usable(value, *law):
+            parts = [value, *map(operators.either, law)]
+            return operators.normal_density(parts, self._natural.transform == "log10", True)
         derivative = self._natural.log_abs_derivative(value)
-        return _density(self._natural.forward(value), derivative, *self.law(value, parents))
+        return _density(self._natural.forward(value), derivative, *law)
 
     @classmethod
     def invert_all(
@@ -130,6 +135,9 @@ class TruncatedNormalMechanism(AbstractInvertibleMechanism):
         cls, mechanisms: Sequence[Self], values: Sequence[Tensor], parents: Sequence[Parents]
     ) -> list[Tensor]:
         """See :class:`AbstractInvertibleMechanism`."""
+        if operators.usable(*values):
+            # One by one they then need no stacking.
+            return super().log_prob_all(mechanisms, values, parents)
         laws = [m.law(*pair) for m, *pair in zip(mechanisms, values, parents, strict=True)]
         pairs = [(m._natural, v) for m, v in zip(mechanisms, values, strict=True)]
         natural = [scale.forward(value) for scale, value in pairs]

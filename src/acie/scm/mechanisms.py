@@ -26,6 +26,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
+from acie.native import operators
 from acie.scm.checks import Bound
 from acie.scm.noise import AbstractNoise, NormalNoise
 from acie.variables import Variable
@@ -161,12 +162,15 @@ class AdditiveNoiseMechanism(AbstractInvertibleMechanism):
 
     def log_prob(self, value: Tensor, parents: Parents) -> Tensor:
         """Log-density per physical unit, shape ``(*shape)``; minus infinity outside."""
-        scale = torch.as_tensor(
-            evaluate(self.scale, parents), dtype=value.dtype, device=value.device
-        )
-        density = self.noise_law.log_prob(self.invert(value, parents))
+        location, scale = evaluate(self.location, parents), evaluate(self.scale, parents)
+        logarithmic = self._natural.transform == "log10"
+        if isinstance(self.noise_law, NormalNoise) and operators.usable(value, location, scale):
+            parts = [value, operators.either(location), operators.either(scale)]
+            return operators.normal_density(parts, logarithmic, False)
+        density = self.noise_law.log_prob((self._natural.forward(value) - location) / scale)
+        scale = torch.as_tensor(scale, dtype=value.dtype, device=value.device)
         density = density - scale.abs().log() + self._natural.log_abs_derivative(value)
-        if self._natural.transform == "log10":
+        if logarithmic:
             return density.masked_fill(value <= 0, -math.inf)
         return density
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from acie.errors import ConfigurationError
+from acie.native import operators
 from acie.scm.mechanisms import Bound
 from acie.variables import Variable
 
@@ -52,6 +53,9 @@ def from_real(
         The physical value and the log of ``|d real / d value|``, each ``(*shape)``.
     """
     lower, upper, has_lower, has_upper = _natural_bounds(variable, bounds, real)
+    if has_lower == has_upper and operators.usable(real):
+        real, limits = _limits(real, lower, upper, *bounds)
+        return operators.from_real(real, limits, variable.transform == "log10", has_lower)
     if has_lower and has_upper:
         # Counted from the nearer end, so that a saturated sigmoid stays inside.
         width = upper - lower
@@ -66,6 +70,15 @@ def from_real(
     value = _clipped(variable.inverse(natural), *bounds)
     derivative = _log_derivative(real, lower, upper, has_lower, has_upper)
     return value, derivative + variable.log_abs_derivative(value)
+
+
+def _limits(real: Tensor, *bounds: Bound) -> tuple[Tensor, Tensor]:
+    """Real numbers and their bounds ``(bound, *shape)``, ``(bound,)`` if all are numbers."""
+    if not any(isinstance(bound, Tensor) for bound in bounds):
+        return real, operators.numbers(*bounds)
+    tensors = (b.to(real) if isinstance(b, Tensor) else torch.full_like(real, b) for b in bounds)
+    real, *tensors = torch.broadcast_tensors(real, *tensors)
+    return real, torch.stack(tensors)
 
 
 def _clipped(value: Tensor, low: Bound, high: Bound) -> Tensor:

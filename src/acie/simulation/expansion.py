@@ -12,6 +12,8 @@ References:
 
 __all__ = ["ReducedExpansion"]
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -161,8 +163,20 @@ def _expanded(
 
 def _product(factor: Tensor, sums: Tensor, count: int) -> Tensor:
     """Sums against T_i times the polynomial of ``factor``, from sums against each T_k."""
-    order = torch.arange(factor.shape[-1], device=factor.device)[:, None]
-    degree = torch.arange(count, device=factor.device)
-    # T_i T_k = (T_(i+k) + T_|i-k|) / 2.
-    both = 0.5 * (sums[..., degree + order] + sums[..., (degree - order).abs()])
+    both = (sums @ _shifts(count).to(sums)).unflatten(-1, (_TERMS, count))
     return (factor[..., None] * both).sum(-2)
+
+
+@functools.cache
+def _shifts(count: int) -> Tensor:
+    """From sums against T_k to those against T_i T_k = (T_(i+k) + T_|i-k|) / 2.
+
+    Shape ``(_TERMS + count - 1, _TERMS * count)``.
+    """
+    with torch.inference_mode(False):
+        shifts = torch.zeros(_TERMS + count - 1, _TERMS, count, dtype=torch.float64)
+        for order in range(_TERMS):
+            for degree in range(count):
+                shifts[order + degree, order, degree] += 0.5
+                shifts[abs(order - degree), order, degree] += 0.5
+        return shifts.flatten(1)

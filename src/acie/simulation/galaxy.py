@@ -105,7 +105,7 @@ def build_galaxy_scm(
     def of(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return partial(function, c=table[name])
 
-    solve = DelayedTauSolver(physics.surviving_fraction)
+    solve = DelayedTauSolver(physics.surviving_fraction, physics.history)
 
     def tau(v: Mapping[str, Tensor]) -> Tensor:
         specific = v["sfr"] / v["stellar_mass"] * v["age"] * 1e9
