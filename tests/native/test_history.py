@@ -1,13 +1,12 @@
 """Compiled kernels of histories and of their light, against the torch code that they stand for."""
 
 import math
-from unittest import mock
 
 import pytest
 import torch
 
 import acie
-from acie.native import available, operators
+from acie.native import available, kernels_off
 from acie.physics.sfh import DelayedTauSolver, delayed_tau_specific_sfr
 from acie.replay import Replay
 
@@ -20,7 +19,7 @@ def physics():
 
 
 def by_torch(function, *arguments):
-    with torch.no_grad(), mock.patch.object(operators, "kernels", None):
+    with torch.no_grad(), kernels_off():
         return function(*arguments)
 
 

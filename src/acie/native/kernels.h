@@ -12,6 +12,9 @@ struct screen {
     const float *log_curve, *log_wave, *a_v, *slope, *fill;
 };
 
+/* Rows whose light `spectra` makes together: what is read of the templates is more than what is written. */
+#define LIT_TOGETHER 32
+
 struct kernels {
     void (*light)(int64_t rows, int64_t pixels, int64_t start, int64_t split, int64_t templates,
                   const float *coefficients, const float *strips, const struct screen *screen,

@@ -41,7 +41,7 @@ static PyObject *spectra(PyObject *self, PyObject *arguments)
                           &coefficients, &strips, &log_curve, &log_wave, &a_v, &slope, &fill, &ramp_size, &ramp,
                           &half, &filters, &pixels, &taps, &index, &weights, &out))
         return NULL;
-    float *scratch = malloc(sizeof(float) * 8 * (3 * window + 4 * half + 1 + taps));
+    float *scratch = malloc(sizeof(float) * (LIT_TOGETHER * window + 8 * (2 * window + 4 * half + 1 + taps)));
     if (scratch == NULL)
         return PyErr_NoMemory();
     const struct screen screen = {(const float *)log_curve, (const float *)log_wave, (const float *)a_v,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from acie.native import kernels
+from acie.native import available, kernels
 
 #: Of tables of light: their columns are a multiple of it, and they have no more bins of age.
 LANES, MOST_BINS = 8, 64
@@ -31,7 +31,7 @@ def usable(*values: float | Tensor, dtype: torch.dtype = torch.float64) -> bool:
     A mode that watches what torch computes, as the export does, wants the operations of torch.
     """
     return (
-        kernels is not None
+        available()
         and not torch.is_grad_enabled()
         and _get_current_dispatch_mode() is None
         and all(

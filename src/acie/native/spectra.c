@@ -262,25 +262,28 @@ static void convolve(int64_t size, int64_t taps, const float *from, const float 
  * pixels of the instrument.
  *
  * The first arguments are those of `light`; filters (rows, 2 half + 1); then those of `sample`; out
- * (rows, pixels). The memory that it needs is `scratch`, LANES * (3 window + 2 half + 2 half + 1 + taps)
- * numbers. */
+ * (rows, pixels). The memory that it needs is `scratch`, LIT_TOGETHER window and LANES times twice the
+ * window, 4 half + 1 and taps numbers. */
 static void spectra(int64_t rows, int64_t window, int64_t start, int64_t split, int64_t templates,
                     const float *coefficients, const float *strips, const struct screen *screen,
                     int64_t ramp_size, const float *ramp, int64_t half, const float *filters, int64_t pixels,
                     int64_t taps, const int64_t *index, const float *weights, float *out, float *scratch)
 {
     int64_t length = 2 * half + 1;
-    float *of_rows = scratch, *beside = of_rows + LANES * window;
+    float *of_rows = scratch, *beside = of_rows + LIT_TOGETHER * window;
     float *filter = beside + LANES * (window + 2 * half), *broadened = filter + LANES * length;
     for (int64_t row = 0; row < rows; row += LANES) {
         int count = rows - row < LANES ? (int)(rows - row) : LANES;
-        const struct screen own = {screen->log_curve, screen->log_wave, screen->a_v + row, screen->slope + row,
-                                   screen->fill};
-        light(count, window, start, split, templates, coefficients + row * templates, strips, &own, ramp_size,
-              ramp, of_rows);
+        const float *lit = of_rows + row % LIT_TOGETHER * window;
+        if (row % LIT_TOGETHER == 0) {
+            const struct screen own = {screen->log_curve, screen->log_wave, screen->a_v + row,
+                                       screen->slope + row, screen->fill};
+            light(rows - row < LIT_TOGETHER ? rows - row : LIT_TOGETHER, window, start, split, templates,
+                  coefficients + row * templates, strips, &own, ramp_size, ramp, of_rows);
+        }
         const float *lines[LANES], *shapes[LANES];
         for (int k = 0; k < LANES; k++) {
-            lines[k] = of_rows + (k < count ? k : count - 1) * window;
+            lines[k] = lit + (k < count ? k : count - 1) * window;
             shapes[k] = filters + (row + (k < count ? k : count - 1)) * length;
         }
         for (int64_t x = 0; x < half * LANES; x++)

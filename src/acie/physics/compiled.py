@@ -127,11 +127,10 @@ class CompiledSpectra:
         """Spectra of narrow Gaussians, which are broadened in Fourier space."""
         moved = light.new_empty(len(light), sightline.window.size)
         base = (variance + sightline.least).clamp(min=0.0)
+        kernels.light(*self._light(light, a_v, slope, sightline), moved.data_ptr())
         for start in range(0, len(light), _FEW):
             rows = slice(start, start + _FEW)
-            own, window = (light[rows], a_v[rows], slope[rows]), moved[rows]
-            kernels.light(*self._light(*own, sightline), window.data_ptr())
-            sightline.broadening(window, base[rows], window)
+            sightline.broadening(moved[rows], base[rows], moved[rows])
         sightline.at_pixels(moved, variance, out)
 
 
