@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acie.allocator import large_pages
 from acie.bundle import ModelBundle
 from acie.distinct import DistinctDraws, Part
 from acie.errors import ConflictingInterventions, MissingRedshift
@@ -312,7 +313,7 @@ class CounterfactualEngine:
         draws = DistinctDraws(new)
         causes = draws.take(dict(values), names)
         light = self._replay("light", self.physics.coefficients, causes)
-        change = torch.empty_like(factual)
+        change = large_pages(torch.empty_like(factual))
 
         def work(part: Part) -> None:
             galaxy, rows, _ = part

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from acie import native
+from acie.allocator import large_pages
 from acie.distinct import DistinctDraws, Part
 from acie.inference import NeuralPosteriorEstimator
 from acie.observation import Observation
@@ -217,7 +218,7 @@ class ExactSpectra:
         if index is not None:
             new[1:] = index[1:] != index[:-1]
         draws = DistinctDraws(new)
-        spectra = torch.empty((len(draws), self.likelihood.flux.shape[-1]))
+        spectra = large_pages(torch.empty((len(draws), self.likelihood.flux.shape[-1])))
         values = torch.empty(len(draws), dtype=torch.float64)
         rest = torch.arange(len(draws))
         if index is not None and known is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acie.allocator import large_pages
 from acie.inference import (
     AdaptiveImportanceSampler,
     RefinementConfig,
@@ -162,7 +163,7 @@ class PosteriorRefiner:
         groups = _groups(len(observation), max(1, min(_GROUP, _SPECTRA // kept)))
         # Part of the answer, so not bound to inference mode.
         with torch.inference_mode(False), torch.no_grad():
-            spectra = torch.empty((num_samples, *observation.flux.shape))
+            spectra = large_pages(torch.empty((num_samples, *observation.flux.shape)))
         seeds = torch.randint(2**62, (len(groups),), generator=generator).tolist()
 
         def work(part: tuple[Tensor, int]) -> RefinedPosterior:
