@@ -5,6 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels.h"
 
@@ -367,7 +368,29 @@ static PyObject *mix_nodes(PyObject *self, PyObject *arguments)
     WITHOUT_LOCK(best->mix_nodes(rows, nodes, size, (const float *)weights, (const float *)values, (float *)out));
 }
 
+/* Takes the kernels of a generation, "any", "v3" or "v4"; whether this processor has it. */
+static PyObject *choose(PyObject *self, PyObject *arguments)
+{
+    const char *name;
+    if (!PyArg_ParseTuple(arguments, "s", &name))
+        return NULL;
+    const struct kernels *found = NULL;
+    if (strcmp(name, "any") == 0)
+        found = &kernels_any;
+#ifdef GENERATIONS
+    else if (strcmp(name, "v3") == 0 && __builtin_cpu_supports("x86-64-v3"))
+        found = &kernels_v3;
+    else if (strcmp(name, "v4") == 0 && __builtin_cpu_supports("x86-64-v4"))
+        found = &kernels_v4;
+#endif
+    if (found == NULL)
+        Py_RETURN_FALSE;
+    best = found;
+    Py_RETURN_TRUE;
+}
+
 static PyMethodDef methods[] = {
+    {"choose", choose, METH_VARARGS, NULL},
     {"light", light, METH_VARARGS, NULL},
     {"spectra", spectra, METH_VARARGS, NULL},
     {"turn", turn, METH_VARARGS, NULL},
