@@ -67,7 +67,7 @@ def assert_same_draws(law, found, expected, most=2e-4):
 def assert_small(difference, most):
     if difference.numel():
         assert float(difference.abs().max()) < most
-        assert float(difference.abs().mean()) < most / 20
+        assert float(difference.abs().mean()) < most / 10
 
 
 @torch.no_grad()
