@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the compiled kernels, and the manifests of ``deploy/`` in wheels."""
+"""What pyproject.toml cannot say: compiled kernels, and the manifests of ``deploy/`` in wheels."""
 
 import os
 import shutil

@@ -41,8 +41,9 @@ def test_variables_of_the_service_are_settings_that_it_has():
 
 
 def test_other_variables_are_read_by_somebody():
-    """By the code, by compose, which fills in ``${ACIE_IMAGE}``, or by a workflow."""
-    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    """By the code, its build, compose, which fills in ``${ACIE_IMAGE}``, or a workflow."""
+    sources = [ROOT / "setup.py", *(ROOT / "src").rglob("*.py")]
+    code = "\n".join(path.read_text("utf-8") for path in sources)
     for name, text in texts():
         for variable in set(re.findall(r"\bACIE_(?!\w*__)[A-Z0-9_]+\b", text)):
             read = f"${{{variable}" in text or f'"{variable}"' in code
