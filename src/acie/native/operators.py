@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from acie.native import available, kernels
@@ -22,7 +22,7 @@ from acie.native import available, kernels
 #: Of tables of light: their columns are a multiple of it, and they have no more bins of age.
 LANES, MOST_BINS = 8, 64
 #: Kept, because the operators go when it does.
-_library = torch.library.Library("acie", "DEF")
+_library = library.Library("acie", "DEF")
 
 
 def usable(*values: float | Tensor, dtype: torch.dtype = torch.float64) -> bool:
