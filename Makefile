@@ -49,7 +49,7 @@ page:  ## the same, where Node is there
 
 # Two processes of one thread each, a file in one of them; a third gains nothing on two cores.
 test: install servers page  ## set up and run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --durations 30
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations 30
 
 check: install  ## lint
 	$(BIN)/ruff check src tests benchmarks docs clients contracts examples

@@ -279,3 +279,8 @@ def test_a_spectrum_that_cannot_be_used_has_a_typed_error(capsys, engine, name):
     (entry,) = objects(out)
     assert set(entry) == {"input", "error"}
     assert entry["error"]["type"] in acie.errors.__all__
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"acie {acie.__version__}\n"

@@ -202,3 +202,10 @@ def test_options_of_the_command_that_need_others(tmp_path, capsys):
     assert "--out" in capsys.readouterr().err
     assert main(["infer", "--ray", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
     assert "no file in" in capsys.readouterr().err
+
+
+def test_a_path_that_is_not_there_is_refused_before_ray_starts(tmp_path, capsys):
+    missing = str(tmp_path / "typo")
+    assert main(["infer", "--ray", missing, "--out", str(tmp_path / "o")]) == 2
+    assert f"nothing at {missing}" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()

@@ -20,11 +20,28 @@ from acie.errors import ACIEError
 
 app = typer.Typer(
     name="acie",
-    help="What would this galaxy's spectrum be, had its state been different?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from acie import __version__
+
+        typer.echo(f"acie {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all_commands(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit."),
+    ] = False,
+) -> None:
+    """What would this galaxy's spectrum be, had its state been different?"""
 
 
 def _redshift(text: str) -> float:

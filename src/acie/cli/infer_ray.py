@@ -42,6 +42,12 @@ def run(catalogue: Sequence[str], options: InferOptions, ray: RayOptions) -> int
         model=options.model, redshift=options.redshift, spectra=ray.spectra,
     )  # fmt: skip
     shards = find_shards(catalogue)
+    if ray.address is None and not any(shard.path.exists() for shard in shards):
+        # Of several, those that are missing are reported with the answers of the others.
+        raise ConfigurationError(
+            "CATALOGUE", expected="files or folders that exist",
+            found=f"nothing at {', '.join(catalogue)}", remedy="Check the path.",
+        )  # fmt: skip
     done = 0
 
     def progress(record: dict[str, Any]) -> None:
