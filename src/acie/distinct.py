@@ -44,8 +44,8 @@ class DistinctDraws:
         self, states: dict[str, Tensor], names: Iterable[str], chosen: Tensor | slice = slice(None)
     ) -> dict[str, Tensor]:
         """Values of the distinct draws, or those ``chosen`` of them, each ``(distinct,)``."""
-        galaxy, sample = self.galaxy[chosen], self.sample[chosen]
-        return {name: states[name][sample, galaxy] for name in names}
+        place = self.sample[chosen] * self._batch + self.galaxy[chosen]
+        return {name: states[name].take(place) for name in names}
 
     def parts(self, size: int, chosen: Tensor | None = None) -> Iterator[Part]:
         """Runs of at most ``size`` draws of one galaxy.

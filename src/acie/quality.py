@@ -81,16 +81,18 @@ def at_edge(values: Mapping[str, Tensor]) -> Tensor:
         values: Every variable of a world, each ``(sample, batch)``.
     """
     supports = declared_supports()
-    piled = torch.zeros(values[EDGE_NAMES[0]].shape[1], dtype=torch.bool)
+    natural, ends = [], []
     for name in EDGE_NAMES:
         (low, high), transform = supports[name]
         value = values[name]
         if transform == "log10":
             low, high, value = math.log10(low), math.log10(high), torch.log10(value)
-        place = (value - low) / (high - low)
-        ends = [place > 1.0 - EDGE_WIDTH]
-        if name != "dust_av":
-            ends.append(place < EDGE_WIDTH)
-        for end in ends:
-            piled = piled | (end.double().mean(0) > EDGE_DRAWS)
+        natural.append(value)
+        ends.append((low, high))
+    stacked = torch.stack(natural)
+    low, high = stacked.new_tensor(ends).T[..., None, None]
+    place = (stacked - low) / (high - low)
+    upper, lower = place > 1.0 - EDGE_WIDTH, place < EDGE_WIDTH
+    lower[EDGE_NAMES.index("dust_av")] = False
+    piled = (torch.stack([upper, lower]).double().mean(2) > EDGE_DRAWS).flatten(0, 1).any(0)
     return piled.long() * int(QualityFlag.AT_EDGE)

@@ -2,6 +2,7 @@
 
 __all__ = ["HARD", "MISFIT", "PosteriorRefiner", "RefinedPosterior"]
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,14 +57,14 @@ class RefinedPosterior:
     fit: Tensor
     correlation: Tensor
 
-    def part(self, chosen: Tensor) -> "RefinedPosterior":
-        """The galaxies ``chosen``, a mask or indices."""
+    def part(self, chosen: Tensor | slice) -> "RefinedPosterior":
+        """The galaxies ``chosen``, a mask or indices; a slice of them is not copied."""
         values = {name: value[:, chosen] for name, value in self.values.items()}
         figures = {name: getattr(self, name)[chosen] for name in _FIGURES}
         return RefinedPosterior(values=values, spectra=self.spectra[:, chosen], **figures)
 
-    def put(self, chosen: Tensor, other: "RefinedPosterior") -> None:
-        """Replace the galaxies ``chosen``, a mask or indices, by those of ``other``."""
+    def put(self, chosen: Tensor | slice, other: "RefinedPosterior") -> None:
+        """Replace the galaxies ``chosen``, a mask, indices or a slice, by those of ``other``."""
         for name, value in other.values.items():
             self.values[name][:, chosen] = value
         self.spectra[:, chosen] = other.spectra
@@ -137,12 +138,17 @@ class PosteriorRefiner:
                 index = torch.nonzero(needy)[:, 0]
                 if not len(index):
                     break
+                # Where it is all of them, nothing is copied: spectra are large.
+                chosen = slice(None) if len(index) == len(observation) else index
                 own = [sightlines[galaxy] for galaxy in index.tolist()]
-                part = (observation[index], features[index], own)
-                again = batch(level, (*part, inflation[index], found.part(index)))
+                part = (observation[chosen], features[chosen], own)
+                again = batch(level, (*part, inflation[chosen], found.part(chosen)))
                 # A second look at the same errors must not be worse than the first.
-                better = inflated[index] | (again.size > found.size[index])
-                found.put(index[better], again.part(better))
+                better = inflated[chosen] | (again.size > found.size[chosen])
+                if bool(better.all()):
+                    found.put(chosen, again)
+                else:
+                    found.put(index[better], again.part(better))
                 inflated = torch.zeros_like(inflated)
                 needy = found.size < HARD * num_samples
         return found.outside_inference_mode()
@@ -166,15 +172,15 @@ class PosteriorRefiner:
             spectra = large_pages(torch.empty((num_samples, *observation.flux.shape)))
         seeds = torch.randint(2**62, (len(groups),), generator=generator).tolist()
 
-        def work(part: tuple[Tensor, int]) -> RefinedPosterior:
+        def work(part: tuple[slice, int]) -> RefinedPosterior:
             group, seed = part
             own = torch.Generator().manual_seed(seed)
             given = (
-                sightlines[group[0] : group[-1] + 1],
+                sightlines[group],
                 None if inflation is None else inflation[group],
                 None if earlier is None else earlier.part(group),
             )
-            out = spectra[:, group[0] : group[-1] + 1]
+            out = spectra[:, group]
             return self._once(observation[group], features[group], level, out, own, *given)
 
         return _joined(spread(work, zip(groups, seeds, strict=True)), spectra)
@@ -241,14 +247,18 @@ def _levels(num_samples: int) -> list[_Level]:
     return [*cheap, *(_Level(most, exact=True, tries=_TRIES) for _ in range(2))]
 
 
-def _groups(count: int, largest: int) -> tuple[Tensor, ...]:
+def _groups(count: int, largest: int) -> list[slice]:
     """Consecutive galaxies in groups of nearly equal size, an even number of them if many.
 
     There are often two or four threads, but the draws must not depend on the machine. Few
     galaxies stay together: two threads of short operations get in each other's way.
     """
     number = min(count, 2 * math.ceil(count / (2 * largest)))
-    return torch.arange(count).tensor_split(number if count > largest // 2 else 1)
+    number = number if count > largest // 2 else 1
+    # The first ones have one more where they cannot be equal.
+    size, more = divmod(count, number)
+    starts = [index * size + min(index, more) for index in range(number + 1)]
+    return [slice(*ends) for ends in itertools.pairwise(starts)]
 
 
 def _joined(parts: list[RefinedPosterior], spectra: Tensor) -> RefinedPosterior:

@@ -208,8 +208,13 @@ def _density(
 def _alike(values: Sequence[Tensor], laws: Sequence[tuple[Bound, ...]]) -> bool:
     """Whether all values have one shape and type, and all parameters that shape or none."""
     first = values[0]
-    return all(v.shape == first.shape and v.dtype == first.dtype for v in values) and all(
-        p.ndim == 0 or p.shape == first.shape for law in laws for p in law if isinstance(p, Tensor)
+    # Not by comparing shapes: in a recording each of their sizes would be a condition. What is
+    # alike there is stacked, which fails for other sizes.
+    return all(v.is_same_size(first) and v.dtype == first.dtype for v in values) and all(
+        p.ndim == 0 or p.is_same_size(first)
+        for law in laws
+        for p in law
+        if isinstance(p, Tensor)
     )
 
 

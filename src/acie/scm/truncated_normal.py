@@ -34,7 +34,7 @@ _NEWTON_STEPS = 5
 def ndtr(x: Tensor) -> Tensor:
     """Standard normal distribution function, with all its digits in the left tail."""
     # torch.special.ndtr is (1 + erf) / 2, which has none left at -8.
-    return 0.5 * torch.erfc(-x / math.sqrt(2.0))
+    return 0.5 * torch.erfc(x / -math.sqrt(2.0))
 
 
 def value_of_noise(noise: Tensor, lower: Tensor, upper: Tensor) -> Tensor:

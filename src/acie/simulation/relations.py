@@ -146,9 +146,10 @@ def salim2018_slope(v: State, c: Coefficients) -> Tensor:
     """Slope of the modified Calzetti law, linear between the tabulated A_V, flat outside."""
     nodes, values = (v["dust_av"].new_tensor(c[key]) for key in ("a_v", "slope"))
     value = v["dust_av"].clamp(c["a_v"][0], c["a_v"][-1])
-    index = torch.searchsorted(nodes, value.contiguous(), right=True).clamp(1, len(nodes) - 1)
-    share = (value - nodes[index - 1]) / (nodes[index] - nodes[index - 1])
-    return values[index - 1] + share * (values[index] - values[index - 1])
+    index = torch.searchsorted(nodes[1:-1], value.contiguous(), right=True)
+    ends = torch.stack([nodes[:-1], nodes[1:], values[:-1], values[1:]], -1)
+    low, high, before, after = ends[index].unbind(-1)
+    return before + (value - low) / (high - low) * (after - before)
 
 
 def _van_der_wel(v: State, c: Coefficients, row: int) -> Tensor:
