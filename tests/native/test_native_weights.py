@@ -65,6 +65,7 @@ def test_normalised_weights_and_sizes(size, spread):
     assert_close(both(measures.normalise_log_weights, values))
     assert_close(both(measures.effective_sample_size, values))
     assert_close(both(measures.effective_sample_size, values[:, 0].float()))
+    assert_close(both(measures.effective_sample_size, values[0, 0]))
     # Not contiguous.
     assert_close(both(measures.normalise_log_weights, values.T.contiguous().T))
 

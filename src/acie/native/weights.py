@@ -15,7 +15,9 @@ MOST_PARTS = 16
 
 def fits(*logarithms: Tensor) -> bool:
     """Whether the kernels here may take some arrays ``(sample, *batch)``, none of them empty."""
-    return usable(*logarithms, dtype=torch.float64) and all(part.numel() for part in logarithms)
+    return usable(*logarithms, dtype=torch.float64) and all(
+        part.ndim and part.numel() for part in logarithms
+    )
 
 
 def to_weights(log_weights: Tensor) -> Tensor:

@@ -174,6 +174,9 @@ class Settled:
         place = self.place if chosen is None else self.place.gather(0, chosen)
         if out is None:
             out = torch.empty((*place.shape, self.distinct.shape[-1]))
+        if out.is_contiguous():
+            torch.index_select(self.distinct, 0, place.flatten(), out=out.flatten(0, 1))
+            return out
         for row, index in zip(out, place, strict=True):
             torch.index_select(self.distinct, 0, index, out=row)
         return out
