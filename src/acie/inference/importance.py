@@ -19,6 +19,8 @@ from torch import Tensor
 from acie.errors import ConfigurationError
 from acie.inference.student import StudentMixture, fit_student_mixture, temper
 from acie.inference.weights import effective_sample_size, pareto_k, systematic_resample
+from acie.native import student as compiled
+from acie.native import weights as compiled_weights
 
 
 class LogTarget(Protocol):
@@ -109,6 +111,7 @@ class ImportanceResult:
             lowers it.
         amortised_efficiency: Effective sample size over number of the draws of the amortised
             posterior alone, ``(batch,)``: how well it agrees with the exact likelihood.
+        size: Effective size of all draws together, ``(batch,)``.
         draws: All draws, ``(total, batch, dim)``.
         log_weights: Their log weights, ``(total, batch)``.
     """
@@ -118,6 +121,7 @@ class ImportanceResult:
     log_target: Tensor
     efficiency: Tensor
     amortised_efficiency: Tensor
+    size: Tensor
     draws: Tensor
     log_weights: Tensor
 
@@ -223,19 +227,22 @@ def _summarise(
     first, last = counts[0], counts[-1]
     final = effective_sample_size(weights[-last:])
     pooled = effective_sample_size(weights)
-    lost = pooled == 0
-    # Without any weight, the amortised draws are the only answer there is.
-    fallback = torch.full_like(weights, -torch.inf)
-    fallback[:first] = 0.0
-    flattened = temper(weights, min(config.least_size, 0.5 * len(weights)))[0].log()
-    chosen = torch.where(pooled < config.least_size, flattened, weights)
-    index = systematic_resample(torch.where(lost, fallback, chosen), num_samples, generator)
+    chosen, short = weights, pooled < config.least_size
+    if bool(short.any()):
+        flattened = temper(weights, min(config.least_size, 0.5 * len(weights)))[0].log()
+        # Without any weight, the amortised draws are the only answer there is.
+        fallback = torch.full_like(weights, -torch.inf)
+        fallback[:first] = 0.0
+        chosen = torch.where(short, flattened, weights)
+        chosen = torch.where(pooled == 0, fallback, chosen)
+    index = systematic_resample(chosen, num_samples, generator)
     return ImportanceResult(
         samples=x.gather(0, index.unsqueeze(-1).expand(-1, -1, x.shape[-1])),
         index=index,
         log_target=target.gather(0, index),
         efficiency=(torch.minimum(final, pooled) / last).clamp(0.0, 1.0),
         amortised_efficiency=amortised.clamp(0.0, 1.0),
+        size=pooled,
         draws=x,
         log_weights=weights,
     )
@@ -248,8 +255,11 @@ def _clean(value: Tensor) -> Tensor:
 
 def _mixture_weights(target: Tensor, densities: list[Tensor], counts: list[int]) -> Tensor:
     """Log of the target over the mixture of all proposals, by their shares of the draws."""
-    share = torch.tensor(counts, dtype=target.dtype, device=target.device).log()
-    share = share - math.log(sum(counts))
+    total = math.log(sum(counts))
+    logs = [math.log(count) - total for count in counts]
+    share = torch.tensor(logs, dtype=target.dtype, device=target.device)
+    if len(counts) <= compiled_weights.MOST_PARTS and compiled_weights.fits(target, *densities):
+        return compiled_weights.over_mixture(target, torch.stack(densities), share)
     mixture = torch.logsumexp(torch.stack(densities, -1) + share, -1)
     # -inf - -inf is NaN: a draw without density cannot be weighted, so it does not count.
     return _clean(target - mixture)
@@ -257,8 +267,11 @@ def _mixture_weights(target: Tensor, densities: list[Tensor], counts: list[int])
 
 def _covariance(x: Tensor) -> Tensor:
     """Covariance of ``(sample, batch, dim)`` over the finite draws, ``(batch, dim, dim)``."""
-    good = x.double().isfinite().all(-1, keepdim=True)
-    values = torch.where(good, x.double(), 0.0)
+    x = x.double()
+    if compiled.fits(x):
+        return compiled.scatter(x)
+    good = x.isfinite().all(-1, keepdim=True)
+    values = torch.where(good, x, 0.0)
     count = good.sum(0).clamp_min(2)
     centred = torch.where(good, values - values.sum(0) / count, 0.0)
     cov = torch.einsum("nbd,nbe->bde", centred, centred) / count.unsqueeze(-1)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acie.native import student as compiled
+from acie.native import weights as compiled_weights
+
 
 @dataclass(frozen=True)
 class StudentMixture:
@@ -27,7 +30,13 @@ class StudentMixture:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density of ``x`` ``(sample, batch, dim)``, shape ``(sample, batch)``."""
-        terms = student_log_prob(x.to(self.mean), self.mean, self.root, self.dof)
+        x = x.to(self.mean)
+        if self._fits(x):
+            constant = _log_peak(x.shape[-1], self.dof)
+            return compiled.density(
+                x, self.log_fraction, self.mean, self.root, self.dof, constant
+            )
+        terms = student_log_prob(x, self.mean, self.root, self.dof)
         return torch.logsumexp(terms + self.log_fraction, dim=-1)
 
     def joined(self, mean: Tensor, covariance: Tensor) -> "StudentMixture":
@@ -56,18 +65,26 @@ class StudentMixture:
                 shape, generator=generator, device=generator.device, dtype=self.mean.dtype
             ).to(self.mean.device)
 
+        offset, normal = draw("uniform", batch), draw("normal", n, batch, dim)
+        stretching = draw("normal", n, batch, self.dof)
+        if n and self._fits(normal):
+            return compiled.draws(
+                offset, normal, stretching, self.log_fraction, self.mean, self.root
+            )
         # A shifted comb gives every component its share of draws to within one.
-        comb = (
-            torch.arange(n, device=self.mean.device).unsqueeze(-1) + draw("uniform", batch)
-        ) / n
+        comb = (torch.arange(n, device=self.mean.device).unsqueeze(-1) + offset) / n
         edges = self.log_fraction.exp().cumsum(-1)
         component = (comb.unsqueeze(-1) > edges[:, :-1]).sum(-1)
         row = torch.arange(batch, device=self.mean.device).expand_as(component)
-        normal = draw("normal", n, batch, dim)
         # A chi-squared variable with an integer number of degrees is a sum of squared normals.
-        stretch = (self.dof / draw("normal", n, batch, self.dof).square().sum(-1)).sqrt()
-        offset = (self.root[row, component] @ normal.unsqueeze(-1)).squeeze(-1)
-        return self.mean[row, component] + offset * stretch.unsqueeze(-1)
+        stretch = (self.dof / stretching.square().sum(-1)).sqrt()
+        moved = (self.root[row, component] @ normal.unsqueeze(-1)).squeeze(-1)
+        return self.mean[row, component] + moved * stretch.unsqueeze(-1)
+
+    def _fits(self, x: Tensor) -> bool:
+        """Whether kernels may take the mixture, and draws that it is or was asked for."""
+        parts = self.log_fraction, self.mean, self.root
+        return compiled.fits(x, *parts, components=self.log_fraction.shape[-1])
 
 
 def student_log_prob(x: Tensor, mean: Tensor, root: Tensor, dof: int) -> Tensor:
@@ -77,14 +94,17 @@ def student_log_prob(x: Tensor, mean: Tensor, root: Tensor, dof: int) -> Tensor:
         Kotz & Nadarajah 2004, Multivariate t Distributions, equation 1.1.
     """
     dim = mean.shape[-1]
+    if compiled.fits(x, mean, root, components=mean.shape[-2]):
+        return compiled.terms(x, mean, root, dof, _log_peak(dim, dof))
     squared = _mahalanobis(x, mean, root)
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    constant = (
-        math.lgamma(0.5 * (dof + dim))
-        - math.lgamma(0.5 * dof)
-        - 0.5 * dim * math.log(dof * math.pi)
-    )
-    return constant - log_det - 0.5 * (dof + dim) * torch.log1p(squared / dof)
+    return _log_peak(dim, dof) - log_det - 0.5 * (dof + dim) * torch.log1p(squared / dof)
+
+
+def _log_peak(dim: int, dof: int) -> float:
+    """Log density of a Student law at its centre, for a unit scale matrix."""
+    shape = math.lgamma(0.5 * (dof + dim)) - math.lgamma(0.5 * dof)
+    return shape - 0.5 * dim * math.log(dof * math.pi)
 
 
 def _mahalanobis(x: Tensor, mean: Tensor, root: Tensor) -> Tensor:
@@ -104,7 +124,10 @@ def temper(log_weights: Tensor, target: float) -> tuple[Tensor, Tensor]:
     Returns:
         Normalised weights ``(sample, batch)`` and their effective size ``(batch,)``.
     """
-    finite = torch.where(log_weights.isfinite(), log_weights.double(), -1e300)
+    log_weights = log_weights.double()
+    if compiled_weights.fits(log_weights):
+        return compiled_weights.temper(log_weights, target)
+    finite = torch.where(log_weights.isfinite(), log_weights, -1e300)
     dead = (finite <= -1e300).all(0)
     # Excluded draws stay excluded at every power, and a galaxy without weight counts all alike.
     finite = torch.where(dead, 0.0, finite - finite.amax(0))
@@ -190,6 +213,8 @@ def fit_student_mixture(
 
 def _moments(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Means ``(batch, component, dim)`` and covariances under ``(sample, batch, component)``."""
+    if compiled.fits(x, weights):
+        return compiled.moments(x, weights)
     total = weights.sum(0).clamp_min(1e-300)
     mean = torch.einsum("nbk,nbd->bkd", weights, x) / total.unsqueeze(-1)
     centred = x.unsqueeze(2) - mean
@@ -212,6 +237,8 @@ def _split(x: Tensor, weights: Tensor, mean: Tensor, cov: Tensor, components: in
 
 def _shrink(cov: Tensor, reference: Tensor, size: Tensor, pooled: Tensor) -> Tensor:
     """Shrink ``(batch, component, dim, dim)`` towards its variances with other correlations."""
+    if compiled.fits(cov, reference, size, pooled):
+        return compiled.shrink(cov, reference, size, pooled)
     dim = cov.shape[-1]
     floor = 1e-6 * pooled.diagonal(dim1=-2, dim2=-1) + 1e-12
     variance = cov.diagonal(dim1=-2, dim2=-1)
@@ -228,6 +255,8 @@ def _shrink(cov: Tensor, reference: Tensor, size: Tensor, pooled: Tensor) -> Ten
 
 def _cholesky(cov: Tensor) -> Tensor:
     """Cholesky factor with as little jitter as each matrix needs."""
+    if compiled.fits(cov):
+        return compiled.cholesky(cov)
     scale = cov.diagonal(dim1=-2, dim2=-1).clamp_min(1e-300)
     jitter = 1e-10
     for _ in range(4):

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from acie.native import weights as compiled
+
 
 def normalise_log_weights(log_weights: Tensor, dim: int = 0) -> Tensor:
     """Weights that sum to one along ``dim``; NaN counts as zero.
@@ -15,7 +17,10 @@ def normalise_log_weights(log_weights: Tensor, dim: int = 0) -> Tensor:
     from one with equal weights. A weight of plus infinity counts as zero too: it is an error of
     the target, and must not hide every other draw.
     """
-    log_weights = torch.nan_to_num(log_weights.double(), nan=-torch.inf, posinf=-torch.inf)
+    log_weights = log_weights.double()
+    if dim == 0 and compiled.fits(log_weights):
+        return compiled.to_weights(log_weights)
+    log_weights = torch.nan_to_num(log_weights, nan=-torch.inf, posinf=-torch.inf)
     log_weights = torch.where(log_weights <= -1e300, -torch.inf, log_weights)
     peak = log_weights.amax(dim, keepdim=True)
     weights = (log_weights - torch.where(peak.isinf(), 0.0, peak)).exp()
@@ -32,6 +37,9 @@ def effective_sample_size(log_weights: Tensor, dim: int = 0) -> Tensor:
         >>> round(float(effective_sample_size(torch.zeros(100))), 6)
         100.0
     """
+    log_weights = log_weights.double()
+    if dim == 0 and compiled.fits(log_weights):
+        return compiled.effective_size(log_weights)
     weights = normalise_log_weights(log_weights, dim)
     square = weights.square().sum(dim)
     return torch.where(square > 0, 1.0 / square.clamp_min(1e-300), 0.0)
@@ -102,12 +110,16 @@ def systematic_resample(log_weights: Tensor, n: int, generator: torch.Generator)
     Returns:
         Indices along the first axis, ``(n, *batch)``, ascending.
     """
+    log_weights = log_weights.double()
+    offset = torch.rand(
+        (*log_weights.shape[1:], 1), generator=generator, device=generator.device,
+        dtype=log_weights.dtype,
+    ).to(log_weights.device)  # fmt: skip
+    if compiled.fits(log_weights):
+        return compiled.resample(log_weights, offset, n)
     weights = normalise_log_weights(log_weights)
     weights = torch.where(weights.sum(0) > 0, weights, 1.0 / weights.shape[0])
     total = weights.cumsum(0).movedim(0, -1)
-    offset = torch.rand(
-        (*total.shape[:-1], 1), generator=generator, device=generator.device, dtype=total.dtype
-    ).to(total.device)
     comb = (torch.arange(n, device=total.device, dtype=total.dtype) + offset) / n
     # Rounding can leave the last cumulative weight just below one.
     comb = comb * total[..., -1:]

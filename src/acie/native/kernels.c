@@ -12,6 +12,8 @@
 #include "history.c"
 #include "coefficients.c"
 #include "laws.c"
+#include "weights.c"
+#include "student.c"
 
 const struct kernels KERNELS = {
     .light = light, .spectra = spectra, .turn = turn, .sample = sample, .mix = mix, .widen = widen,
@@ -23,4 +25,8 @@ const struct kernels KERNELS = {
     .table = table,
     .surviving = surviving, .solve_tau = solve_tau, .coefficients = coefficients,
     .normal_density = normal_density, .from_real = from_real, .mix_nodes = mix_nodes,
+    .temper = temper, .to_weights = to_weights, .resample = resample, .over_mixture = over_mixture,
+    .moments = moments, .scatter = scatter, .shrink = shrink, .cholesky = cholesky,
+    .student_density = student_density, .student_draws = student_draws,
+    .regression = regression, .newton = newton,
 };

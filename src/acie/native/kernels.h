@@ -86,6 +86,32 @@ struct kernels {
                       int bounded, double *value, double *derivative);
     void (*mix_nodes)(int64_t rows, int64_t nodes, int64_t size, const float *weights, const float *values,
                       float *out);
+    void (*temper)(int64_t draws, int64_t batch, double target, const double *log_weights, double *buffer,
+                   double *weights, double *sizes);
+    void (*to_weights)(int64_t draws, int64_t batch, const double *log_weights, double *buffer, double *weights,
+                      double *sizes);
+    void (*resample)(int64_t draws, int64_t batch, int64_t count, const double *log_weights,
+                     const double *offset, double *buffer, int64_t *index);
+    void (*over_mixture)(int64_t parts, int64_t count, const double *shares, const double *densities,
+                         const double *target, double *out);
+    void (*moments)(int64_t draws, int64_t batch, int64_t components, int64_t dim, const double *x,
+                    const double *weights, double *mean, double *covariance);
+    void (*scatter)(int64_t draws, int64_t batch, int64_t dim, const double *x, double *covariance);
+    void (*shrink)(int64_t batch, int64_t components, int64_t dim, const double *covariance,
+                   const double *reference, const double *pooled, const double *sizes, double *out);
+    void (*cholesky)(int64_t count, int64_t dim, const double *covariance, double *root);
+    void (*student_density)(int64_t draws, int64_t batch, int64_t components, int64_t dim, double dof,
+                            double constant, const double *x, const double *mean, const double *root,
+                            const double *log_fraction, double *terms, double *out);
+    void (*student_draws)(int64_t draws, int64_t batch, int64_t components, int64_t dim, int64_t dof,
+                          const double *offset, const double *normal, const double *stretching,
+                          const double *log_fraction, const double *mean, const double *root, double *out);
+    void (*regression)(int64_t draws, int64_t batch, int64_t dim, int64_t width, const double *weights,
+                       const double *x, const double *values, double *centre, double *scale, double *middle,
+                       double *slopes);
+    void (*newton)(int64_t batch, int64_t dim, double prior, double reach, const double *centre,
+                   const double *scale, const double *gradient, const double *information, double *mean,
+                   double *covariance);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

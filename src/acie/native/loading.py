@@ -38,18 +38,19 @@ def kernels_off() -> Iterator[None]:
         _off = before
 
 
-def usable(*tensors: Tensor) -> bool:
+def usable(*tensors: Tensor, dtype: torch.dtype = torch.float32) -> bool:
     """Whether kernels may take these tensors, and nothing is being recorded or differentiated.
 
     Arguments:
         tensors: What is read; the caller sees to it that they are contiguous.
+        dtype: Their precision.
     """
     if not available() or torch.jit.is_tracing() or is_in_torch_dispatch_mode():
         return False
     gradients = torch.is_grad_enabled()
     return all(
         type(tensor) is Tensor
-        and tensor.dtype == torch.float32
+        and tensor.dtype == dtype
         and tensor.device.type == "cpu"
         and not (gradients and tensor.requires_grad)
         for tensor in tensors

@@ -368,6 +368,8 @@ static PyObject *mix_nodes(PyObject *self, PyObject *arguments)
     WITHOUT_LOCK(best->mix_nodes(rows, nodes, size, (const float *)weights, (const float *)values, (float *)out));
 }
 
+#include "module_draws.c"
+
 /* Takes the kernels of a generation, "any", "v3" or "v4"; whether this processor has it. */
 static PyObject *choose(PyObject *self, PyObject *arguments)
 {
@@ -419,6 +421,18 @@ static PyMethodDef methods[] = {
     {"normal_density", normal_density, METH_VARARGS, NULL},
     {"from_real", from_real, METH_VARARGS, NULL},
     {"mix_nodes", mix_nodes, METH_VARARGS, NULL},
+    {"temper", temper, METH_VARARGS, NULL},
+    {"to_weights", to_weights, METH_VARARGS, NULL},
+    {"resample", resample, METH_VARARGS, NULL},
+    {"over_mixture", over_mixture, METH_VARARGS, NULL},
+    {"moments", moments, METH_VARARGS, NULL},
+    {"scatter", scatter, METH_VARARGS, NULL},
+    {"shrink", shrink, METH_VARARGS, NULL},
+    {"cholesky", cholesky, METH_VARARGS, NULL},
+    {"student_density", student_density, METH_VARARGS, NULL},
+    {"student_draws", student_draws, METH_VARARGS, NULL},
+    {"regression", regression, METH_VARARGS, NULL},
+    {"newton", newton, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

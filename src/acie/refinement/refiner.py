@@ -227,7 +227,7 @@ class PosteriorRefiner:
             values={name: value.gather(0, chosen) for name, value in values.items()},
             spectra=settled.spectra(chosen, out),
             efficiency=found.efficiency * share,
-            size=effective_sample_size(found.log_weights) * share,
+            size=found.size * share,
             fit=binned[0].double(),
             correlation=(binned / single)[0].double(),
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from acie.inference import temper
+from acie.native import student as compiled
 from acie.refinement.density import CAUSES, ExactSpectra, GalaxyPrior, Settled
 from acie.refinement.proposal import AmortisedProposal
 from acie.refinement.reduced import ReducedLikelihood
@@ -104,9 +105,8 @@ class ReducedTarget:
         Returns:
             Mean ``(batch, dim)`` and covariance ``(batch, dim, dim)``.
         """
-        centre, scale, regress = _regression(noise, log_weights)
-        coordinates = torch.cat(self._coordinates).double().transpose(0, 1)
-        middle, slopes = regress(coordinates)
+        coordinates = torch.cat(self._coordinates).double()
+        centre, scale, middle, slopes = _regression(noise, log_weights, coordinates)
         gradient, information = self._reduced.information(middle.float())
         return _newton(
             centre,
@@ -150,23 +150,25 @@ class ExactTarget:
 
     def gauss_newton(self, noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
         """The same as of :class:`ReducedTarget`, from a regression of whole spectra."""
-        centre, scale, regress = _regression(noise, log_weights)
-        spectra = torch.cat(self._spectra).transpose(0, 1)
-        middle, slopes = regress(spectra)
+        spectra = torch.cat(self._spectra)
+        centre, scale, middle, slopes = _regression(noise, log_weights, spectra)
         gradient, information = self._exact.likelihood.information(middle, slopes)
         return _newton(centre, scale, gradient, information)
 
 
-def _regression(noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor, Callable]:
-    """Weighted linear regression on the noise of all draws.
+def _regression(
+    noise: Tensor, log_weights: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weighted linear regression of values ``(sample, batch, n)`` on the noise of the draws.
 
     Returns:
-        Weighted mean of the noise ``(batch, dim)``, its standard deviation, and a function that
-        maps values ``(batch, sample, n)`` to their mean ``(batch, n)`` and slopes
-        ``(batch, dim, n)``.
+        Weighted mean of the noise ``(batch, dim)``, its standard deviation, the mean of the values
+        ``(batch, n)`` and their slopes ``(batch, dim, n)``.
     """
     dim = noise.shape[-1]
     weights, _ = temper(log_weights, _SIZE_PER_DIM * dim)
+    if compiled.fits(noise, values):
+        return compiled.regression(weights, noise, values)
     share = weights.T[..., None]
     x = noise.transpose(0, 1)
     centre, root = (share * x).sum(1), share.sqrt()
@@ -174,20 +176,19 @@ def _regression(noise: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor, Cal
     gram = design.mT @ design
     scale = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
     white = gram / scale[:, None] / scale[..., None] + 1e-6 * torch.eye(dim, dtype=x.dtype)
-
-    def regress(values: Tensor) -> tuple[Tensor, Tensor]:
-        middle = (share.to(values.dtype) * values).sum(1)
-        offset = root.to(values.dtype) * (values - middle[:, None])
-        solve = torch.linalg.solve(white, (design / scale[:, None]).mT) / scale[..., None]
-        return middle, solve.to(values.dtype) @ offset
-
-    return centre, scale, regress
+    values = values.transpose(0, 1)
+    middle = (share.to(values.dtype) * values).sum(1)
+    offset = root.to(values.dtype) * (values - middle[:, None])
+    solve = torch.linalg.solve(white, (design / scale[:, None]).mT) / scale[..., None]
+    return centre, scale, middle, solve.to(values.dtype) @ offset
 
 
 def _newton(
     centre: Tensor, scale: Tensor, gradient: Tensor, information: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean and covariance one step from the centre, where the amortised law is the prior."""
+    if compiled.fits(centre, scale, gradient, information):
+        return compiled.newton(centre, scale, gradient, information, _PRIOR, _REACH)
     eye = torch.eye(centre.shape[-1], dtype=centre.dtype)
     covariance = torch.linalg.inv(information + _PRIOR * eye)
     covariance = 0.5 * (covariance + covariance.mT)
