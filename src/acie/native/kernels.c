@@ -9,6 +9,7 @@
 #include "projection.c"
 #include "basis.c"
 #include "subset.c"
+#include "reduced.c"
 #include "history.c"
 #include "coefficients.c"
 #include "laws.c"
@@ -22,5 +23,6 @@ const struct kernels KERNELS = {
     .centred = centred, .combined = combined, .strata = strata, .expanded = expanded,
     .table = table,
     .surviving = surviving, .solve_tau = solve_tau, .coefficients = coefficients,
-    .normal_density = normal_density, .from_real = from_real, .mix_nodes = mix_nodes,
+    .normal_density = normal_density, .from_real = from_real,
+    .at_pixels = at_pixels, .reduced = reduced,
 };
