@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from acie.native import available, kernels_off, operators
+from acie.native import available, kernels_off
 from acie.scm import AdditiveNoiseMechanism, TruncatedNormalMechanism
 from acie.scm.unconstrained import from_real
 from acie.variables import Variable
@@ -92,13 +92,3 @@ def test_gradients_take_the_code_of_torch():
     density = TruncatedNormalMechanism(0.2, 0.5, 0.0, 1.0).log_prob(value, {})
     (slope,) = torch.autograd.grad(density.sum(), value)
     torch.testing.assert_close(slope, (0.2 - value.detach()) / 0.25)
-
-
-@pytest.mark.parametrize("shape", [(0,), (3, 5)])
-@pytest.mark.parametrize("size", [1, 8, 72, 75])
-def test_means_over_nodes(shape, size):
-    weights, values = torch.randn(*shape, 5), torch.randn(*shape, 5 * size)
-    values[..., -1] = math.nan
-    expected = (weights[..., None] * values.unflatten(-1, (5, size))).sum(-2)
-    ours = operators.mix_nodes(weights, values)
-    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=2e-6, equal_nan=True)

@@ -113,27 +113,3 @@ static void coefficients(int64_t rows, const double *const state[6], int per_sur
         add_templates(few_bins, young, 4, in_gas, of_gas, sizes[2], tables[2], to + sizes[1]);
     }
 }
-
-/* Means over nodes with weights of each row: SubsetModel.
- *
- * weights (rows, nodes); values (rows, nodes, size); out (rows, size). */
-static void mix_nodes(int64_t rows, int64_t nodes, int64_t size, const float *weights, const float *values,
-                      float *out)
-{
-    int64_t whole = size - size % LANES;
-    for (int64_t row = 0; row < rows; row++) {
-        const float *weight = weights + row * nodes, *from = values + row * nodes * size;
-        float *to = out + row * size;
-        for (int64_t x = 0; x < whole; x += LANES) {
-            v8 found = all(0.0f);
-            for (int64_t node = 0; node < nodes; node++)
-                found += all(weight[node]) * load(from + node * size + x);
-            store(to + x, found);
-        }
-        for (int64_t x = whole; x < size; x++) {
-            to[x] = 0.0f;
-            for (int64_t node = 0; node < nodes; node++)
-                to[x] += weight[node] * from[node * size + x];
-        }
-    }
-}

@@ -9,6 +9,7 @@
 #include "projection.c"
 #include "basis.c"
 #include "subset.c"
+#include "reduced.c"
 #include "history.c"
 #include "coefficients.c"
 #include "laws.c"
@@ -24,9 +25,10 @@ const struct kernels KERNELS = {
     .centred = centred, .combined = combined, .strata = strata, .expanded = expanded,
     .table = table,
     .surviving = surviving, .solve_tau = solve_tau, .coefficients = coefficients,
-    .normal_density = normal_density, .from_real = from_real, .mix_nodes = mix_nodes,
+    .normal_density = normal_density, .from_real = from_real,
     .temper = temper, .to_weights = to_weights, .resample = resample, .over_mixture = over_mixture,
     .moments = moments, .scatter = scatter, .shrink = shrink, .cholesky = cholesky,
     .student_density = student_density, .student_draws = student_draws,
     .regression = regression, .newton = newton,
+    .at_pixels = at_pixels, .reduced = reduced,
 };

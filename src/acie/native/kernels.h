@@ -12,6 +12,22 @@ struct screen {
     const float *log_curve, *log_wave, *a_v, *slope, *fill;
 };
 
+/* The likelihood of each galaxy of a batch in a small basis: see reduced.c and ReducedExpansion.
+ *
+ * Sums over the pixels against nine polynomials: constant (batch, 3, 9), of squares of the residual, its
+ * products with the centre and squares of the centre; linear (batch, rank, 2, 9), components against
+ * residual and centre; square (batch, rank, 9, rank). At the few pixels: relative and growth (batch,
+ * pixels), the template error and what it does to the variance of the centre; fit (batch, pixels, 3), to
+ * three polynomials. numbers (batch, 6): sums of the three over the pixels, of the logarithms of the
+ * variances, how many pixels there are, and what the log likelihood is multiplied with; degrees of freedom
+ * of the scale of the noise, and inverse variance of the calibration. */
+struct expansion {
+    const double *constant;
+    const float *linear, *square, *relative, *growth, *fit;
+    const double *numbers;
+    double dof, precision;
+};
+
 /* Rows whose light `spectra` makes together: what is read of the templates is more than what is written. */
 #define LIT_TOGETHER 32
 
@@ -84,8 +100,6 @@ struct kernels {
                            int bounded, double *out);
     void (*from_real)(int64_t rows, const double *real, const double *bounds, int64_t stride, int logarithmic,
                       int bounded, double *value, double *derivative);
-    void (*mix_nodes)(int64_t rows, int64_t nodes, int64_t size, const float *weights, const float *values,
-                      float *out);
     void (*temper)(int64_t draws, int64_t batch, double target, const double *log_weights, double *buffer,
                    double *weights, double *sizes);
     void (*to_weights)(int64_t draws, int64_t batch, const double *log_weights, double *buffer, double *weights,
@@ -112,6 +126,12 @@ struct kernels {
     void (*newton)(int64_t batch, int64_t dim, double prior, double reach, const double *centre,
                    const double *scale, const double *gradient, const double *information, double *mean,
                    double *covariance);
+    void (*at_pixels)(int64_t batch, int64_t samples, int64_t pixels, int64_t templates, int64_t split,
+                      const float *old, const float *young, const double *const state[3], const double *range,
+                      const double *nodes, const float *table, const float *log_curve, const float *log_wave,
+                      float *buffer, float *out);
+    void (*reduced)(int64_t batch, int64_t samples, int64_t rank, int64_t pixels,
+                    const struct expansion *expansion, const float *coordinates, const float *flux, double *out);
 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12

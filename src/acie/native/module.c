@@ -359,13 +359,37 @@ static PyObject *from_real(PyObject *self, PyObject *arguments)
                                 bounded, (double *)value, (double *)derivative));
 }
 
-static PyObject *mix_nodes(PyObject *self, PyObject *arguments)
+static PyObject *at_pixels(PyObject *self, PyObject *arguments)
 {
-    long long rows, nodes, size;
-    address weights, values, out;
-    if (!PyArg_ParseTuple(arguments, "LLLKKK", &rows, &nodes, &size, &weights, &values, &out))
+    long long batch, samples, pixels, templates, split;
+    address old, young, state[3], range, nodes, table, log_curve, log_wave, buffer, out;
+    if (!PyArg_ParseTuple(arguments, "LLLLLKK(KKK)KKKKKKK", &batch, &samples, &pixels, &templates, &split, &old,
+                          &young, &state[0], &state[1], &state[2], &range, &nodes, &table, &log_curve, &log_wave,
+                          &buffer, &out))
         return NULL;
-    WITHOUT_LOCK(best->mix_nodes(rows, nodes, size, (const float *)weights, (const float *)values, (float *)out));
+    const double *states[3];
+    for (int k = 0; k < 3; k++)
+        states[k] = (const double *)state[k];
+    WITHOUT_LOCK(best->at_pixels(batch, samples, pixels, templates, split, (const float *)old,
+                                (const float *)young, states, (const double *)range, (const double *)nodes,
+                                (const float *)table, (const float *)log_curve, (const float *)log_wave,
+                                (float *)buffer, (float *)out));
+}
+
+static PyObject *reduced(PyObject *self, PyObject *arguments)
+{
+    long long batch, samples, rank, pixels;
+    address constant, linear, square, relative, growth, fit, numbers, coordinates, flux, out;
+    double dof, precision;
+    if (!PyArg_ParseTuple(arguments, "LLLL(KKKKKKK)ddKKK", &batch, &samples, &rank, &pixels, &constant, &linear,
+                          &square, &relative, &growth, &fit, &numbers, &dof, &precision, &coordinates, &flux,
+                          &out))
+        return NULL;
+    const struct expansion expansion = {(const double *)constant, (const float *)linear, (const float *)square,
+                                        (const float *)relative, (const float *)growth, (const float *)fit,
+                                        (const double *)numbers, dof, precision};
+    WITHOUT_LOCK(best->reduced(batch, samples, rank, pixels, &expansion, (const float *)coordinates,
+                              (const float *)flux, (double *)out));
 }
 
 #include "module_draws.c"
@@ -420,7 +444,6 @@ static PyMethodDef methods[] = {
     {"coefficients", coefficients, METH_VARARGS, NULL},
     {"normal_density", normal_density, METH_VARARGS, NULL},
     {"from_real", from_real, METH_VARARGS, NULL},
-    {"mix_nodes", mix_nodes, METH_VARARGS, NULL},
     {"temper", temper, METH_VARARGS, NULL},
     {"to_weights", to_weights, METH_VARARGS, NULL},
     {"resample", resample, METH_VARARGS, NULL},
@@ -433,6 +456,8 @@ static PyMethodDef methods[] = {
     {"student_draws", student_draws, METH_VARARGS, NULL},
     {"regression", regression, METH_VARARGS, NULL},
     {"newton", newton, METH_VARARGS, NULL},
+    {"at_pixels", at_pixels, METH_VARARGS, NULL},
+    {"reduced", reduced, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,8 +6,8 @@ torch code of each caller stands where :func:`usable` says no.
 """
 
 __all__ = [
-    "LANES", "MOST_BINS", "coefficients", "either", "from_real", "mix_nodes", "normal_density",
-    "numbers", "solve_tau", "surviving", "usable",
+    "LANES", "MOST_BINS", "coefficients", "either", "from_real", "normal_density", "numbers",
+    "solve_tau", "surviving", "usable",
 ]  # fmt: skip
 
 import functools
@@ -172,22 +172,3 @@ def from_real(
         bounded, value.data_ptr(), derivative.data_ptr(),
     )  # fmt: skip
     return value, derivative
-
-
-@_operator("mix_nodes(Tensor weights, Tensor values) -> Tensor")
-def mix_nodes(weights: Tensor, values: Tensor) -> Tensor:
-    """Means over nodes, ``(*shape, size)``, in single precision.
-
-    Arguments:
-        weights: Shape ``(*shape, node)``.
-        values: Shape ``(*shape, node * size)``.
-    """
-    weights, values = weights.contiguous(), values.contiguous()
-    nodes = weights.shape[-1]
-    size = values.shape[-1] // nodes
-    out = values.new_empty((*weights.shape[:-1], size))
-    kernels.mix_nodes(
-        out.numel() // max(size, 1), nodes, size, weights.data_ptr(), values.data_ptr(),
-        out.data_ptr(),
-    )  # fmt: skip
-    return out

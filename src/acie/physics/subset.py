@@ -14,12 +14,12 @@ import math
 import torch
 from torch import Tensor
 
-from acie.native import operators
+from acie.native import operators, usable
 from acie.native import subset as compiled
 from acie.physics.dust import BIRTH_CLOUD_RATIO, calzetti2000_attenuation, dust_depth
 from acie.physics.pixels import MIDDLE, spline_prefilter
 from acie.physics.sampler import widened
-from acie.physics.spectrum import StellarPopulationModel
+from acie.physics.spectrum import OBSERVED, StellarPopulationModel
 from acie.physics.templates import REST_STEP
 from acie.threads import spread
 from acie.units import LIGHT_KM_S
@@ -67,15 +67,12 @@ class SubsetModel:
         basis = physics.basis_of_pixel
         rows = _Rows(physics, redshift, excess_km2_s2.double(), dispersion, pixels)
 
-        table = basis.new_empty(len(redshift), basis.shape[1], _NODES, pixels.shape[1])
-        spread(lambda galaxy: rows.fill(galaxy, table[galaxy]), range(len(redshift)))
-        table = table.flatten(2)
-        self._old, self._young = table.split(
-            [physics.old_size, table.shape[1] - physics.old_size], 1
-        )
+        # What one pixel sees is one run of memory.
+        self._table = basis.new_empty(len(redshift), pixels.shape[1], _NODES, basis.shape[1])
+        spread(lambda galaxy: rows.fill(galaxy, self._table[galaxy]), range(len(redshift)))
         rest = physics.window.instrument[pixels] / (1.0 + redshift.double()[:, None])
-        self._log_wave = torch.log(rest / 5500.0).to(basis.dtype)[:, None]
-        self._log_curve = calzetti2000_attenuation(rest).log().to(basis.dtype)[:, None]
+        self._log_wave = torch.log(rest / 5500.0).to(basis.dtype)
+        self._log_curve = calzetti2000_attenuation(rest).log().to(basis.dtype)
 
     def __call__(self, state: dict[str, Tensor]) -> Tensor:
         """Flux at the pixels, 1e-17 erg/s/cm2/A, ``(batch, sample, pixel)``.
@@ -83,14 +80,21 @@ class SubsetModel:
         Arguments:
             state: See :class:`StellarPopulationModel`; each of shape ``(sample, batch)``.
         """
-        state = {name: value.T for name, value in state.items()}
-        old, young = self._physics.coefficients(state)
-        share = self._interpolation(state["velocity_dispersion"]).to(old.dtype)
+        light = self._physics.coefficients(state)
+        own = [state[name] for name in OBSERVED]
+        if usable(self._table, *light) and operators.usable(*own):
+            scale = torch.stack([self._middle, self._half], -1)
+            nodes = torch.stack([self._nodes, self._barycentric])
+            tables = self._table, self._log_curve, self._log_wave
+            return compiled.flux(light, own, scale, nodes, *tables)
+        a_v, slope, dispersion = (value.T for value in own)
+        share = self._interpolation(dispersion).to(self._table.dtype)[:, :, None]
+        sizes = [part.shape[-1] for part in light]
         old, young = (
-            _mixed(share, part @ table)
-            for part, table in ((old, self._old), (young, self._young))
+            (share * (part.transpose(0, 1) @ table.mT).unflatten(-1, (-1, _NODES))).sum(-1)
+            for part, table in zip(light, self._table.flatten(1, 2).split(sizes, -1), strict=True)
         )
-        depth = dust_depth(state["dust_av"], state["dust_slope"], self._log_curve, self._log_wave)
+        depth = dust_depth(a_v, slope, self._log_curve[:, None], self._log_wave[:, None])
         return torch.addcmul(old * depth.exp(), young, torch.exp(BIRTH_CLOUD_RATIO * depth))
 
     def _interpolation(self, dispersion: Tensor) -> Tensor:
@@ -105,13 +109,6 @@ class SubsetModel:
         distance = torch.where(distance.abs() < 1e-12, 1e-12, distance)
         weights = self._barycentric / distance
         return weights / weights.sum(-1, keepdim=True)
-
-
-def _mixed(share: Tensor, values: Tensor) -> Tensor:
-    """Values at the nodes, ``(batch, sample, node * pixel)``, with the weights of each sample."""
-    if operators.usable(share, values, dtype=torch.float32):
-        return operators.mix_nodes(share, values)
-    return (share[..., None] * values.unflatten(-1, (_NODES, -1))).sum(-2)
 
 
 class _Rows:
@@ -172,7 +169,7 @@ class _Rows:
         )
 
     def fill(self, galaxy: int, table: Tensor) -> None:
-        """Write what every row of one galaxy sees, ``(template, node, pixel)``."""
+        """Write what every row of one galaxy sees, ``(pixel, node, template)``."""
         half, middle = self._half[galaxy], self._middle[galaxy]
         even, odd = self._even[galaxy], self._odd[galaxy]
         fade = _fade(half).to(even.dtype)
@@ -183,8 +180,7 @@ class _Rows:
         own = torch.cat([(even - odd).flip(-1), (even + odd)[..., 1:]], -1)
         columns = middle[:, None] - half + torch.arange(own.shape[-1])
         near = self._basis.index_select(0, columns.flatten()).view(*columns.shape, -1)
-        # (pixel, node, reach) by (pixel, reach, template), to (template, node, pixel).
-        table.copy_((own @ near).permute(2, 1, 0))
+        table.copy_(own @ near)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from acie import native
 from acie.inference import temper
 from acie.native import student as compiled
 from acie.refinement.density import CAUSES, ExactSpectra, GalaxyPrior, Settled
@@ -48,7 +49,8 @@ class ReducedTarget:
         replay: Callable = call,
     ) -> None:
         self._proposal, self._prior, self._exact = proposal, prior, exact
-        self._replay = replay
+        # A recording would hold what the kernels are there to replace.
+        self._replay = call if native.available() else replay
         self._reduced: ReducedLikelihood | None = None
         #: Exact spectra of the first draws.
         self.known: Settled | None = None

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from acie.native import basis as compiled
+from acie.native import reduced, usable
 from acie.simulation.noise import SpectrumLikelihood
 from acie.threads import spread
 
@@ -67,6 +68,18 @@ class ReducedExpansion:
         self._counts = (likelihood.ivar > 0).double() @ low.double()
         root = shares.sqrt()[..., None]
         self._fit = (torch.linalg.pinv((root * low[pixels]).double()) * root.mT).mT.to(basis.dtype)
+        # The same once more, as the kernel reads it.
+        self._tables = self._tabulated()
+
+    def _tabulated(self) -> tuple[Tensor, ...]:
+        """What ``struct expansion`` of ``kernels.h`` holds."""
+        likelihood = self._likelihood
+        linear = torch.stack([self._of_residual, self._of_centre], 2)
+        rest = torch.stack([self._damping, likelihood.count, likelihood.power], -1)
+        numbers = torch.cat([self._counts, rest], -1)
+        at_pixels = self._relative[:, 0], self._growth[:, 0], self._fit
+        parts = self._constant, linear, self._square, *at_pixels, numbers
+        return tuple(part.contiguous() for part in parts)
 
     def __call__(self, coordinates: Tensor, flux: Tensor) -> Tensor:
         """Log likelihood, shape ``(sample, batch)``.
@@ -75,19 +88,31 @@ class ReducedExpansion:
             coordinates: a, shape ``(batch, sample, component)``.
             flux: Flux at the pixels, ``(batch, sample, pixel)``.
         """
+        if self._fits(coordinates, flux):
+            noise = self._likelihood.noise
+            numbers = noise.scale_dof, noise.calibration**-2
+            return reduced.log_likelihood(coordinates, flux, self._tables, *numbers)
         few, some, many = self._terms
         chi2, projected, squares, _ = self._sums(coordinates)
         chi2, projected, squares = chi2[..., :few], projected[..., :some], squares[..., :many]
         change = self._growth / (1.0 + self._relative * flux.square())
         factor = (change @ self._fit).double()
         logarithm = (change.log() @ self._fit).double()
-        value = self._likelihood.marginal(
+        return self._likelihood.marginal(
             (factor * chi2).sum(-1).T,
             (self._damping[:, None] - (logarithm * self._counts[:, None]).sum(-1)).T,
             _product(factor, projected, some - few + 1).transpose(0, 1),
             _product(factor, squares, many - few + 1).transpose(0, 1),
         )
-        return value
+
+    def _fits(self, *given: Tensor) -> bool:
+        """Whether the kernel may take coordinates and flux."""
+        return (
+            usable(*given, *self._tables[1:-1])
+            and self._terms == reduced.TERMS
+            and given[0].shape[-1] <= reduced.MOST_COMPONENTS
+            and all(part.is_contiguous() for part in given)
+        )
 
     def _sums(self, coordinates: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Sums of w T_k times r^2, f r and f^2, and the products Q_k a.

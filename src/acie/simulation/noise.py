@@ -114,7 +114,8 @@ class SpectrumLikelihood:
         least = min(noise.template_error, noise.template_error_outside)
         self._precision = torch.float64 if least < _LEAST_ERROR else torch.float32
         power = self.flux.new_ones(len(self.flux)) if inflation is None else inflation**-2
-        self._power = power.double()
+        #: What the log likelihood is multiplied with.
+        self.power = power.double()
         self.count = (self.ivar > 0).sum(-1).double()
         self.basis = noise.polynomials(device=self.flux.device)
         # T_i T_j = (T_(i+j) + T_|i-j|) / 2: the products need few sums over the pixels.
@@ -126,7 +127,7 @@ class SpectrumLikelihood:
     def __getitem__(self, galaxy: int) -> "SpectrumLikelihood":
         """The likelihood of one galaxy of the batch, which keeps its axis."""
         one = copy.copy(self)
-        for name in ("flux", "ivar", "relative", "_power", "count"):
+        for name in ("flux", "ivar", "relative", "power", "count"):
             setattr(one, name, getattr(self, name)[galaxy : galaxy + 1])
         return one
 
@@ -177,7 +178,7 @@ class SpectrumLikelihood:
         chi2 = (chi2 - half.square().sum(-1)).clamp(min=0.0)
         log_det = 2.0 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + log_damping
         dof = self.noise.scale_dof
-        count, power = self.count[galaxy], self._power[galaxy]
+        count, power = self.count[galaxy], self.power[galaxy]
         log_likelihood = -0.5 * (dof + count) * torch.log(dof + chi2) - 0.5 * log_det
         return (power * log_likelihood).masked_fill(wrong > 0, -math.inf)
 
@@ -200,7 +201,7 @@ class SpectrumLikelihood:
         explained = (projected * torch.linalg.solve(gram, projected)).sum(-1)
         dof = self.noise.scale_dof
         scale = (dof + self.count) / (dof + (chi2 - explained).clamp(min=0.0))
-        return solved, self._power * scale
+        return solved, self.power * scale
 
     def information(self, model: Tensor, jacobian: Tensor) -> tuple[Tensor, Tensor]:
         r"""Gauss-Newton gradient and precision of a model that is linear in its parameters.
