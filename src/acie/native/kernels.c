@@ -29,6 +29,6 @@ const struct kernels KERNELS = {
     .temper = temper, .to_weights = to_weights, .resample = resample, .over_mixture = over_mixture,
     .moments = moments, .scatter = scatter, .shrink = shrink, .cholesky = cholesky,
     .student_density = student_density, .student_draws = student_draws,
-    .regression = regression, .newton = newton,
+    .regression = regression,
     .at_pixels = at_pixels, .reduced = reduced,
 };

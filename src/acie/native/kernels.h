@@ -123,9 +123,6 @@ struct kernels {
     void (*regression)(int64_t draws, int64_t batch, int64_t dim, int64_t width, const double *weights,
                        const double *x, const double *values, double *centre, double *scale, double *middle,
                        double *slopes);
-    void (*newton)(int64_t batch, int64_t dim, double prior, double reach, const double *centre,
-                   const double *scale, const double *gradient, const double *information, double *mean,
-                   double *covariance);
     void (*at_pixels)(int64_t batch, int64_t samples, int64_t pixels, int64_t templates, int64_t split,
                       const float *old, const float *young, const double *const state[3], const double *range,
                       const double *nodes, const float *table, const float *log_curve, const float *log_wave,

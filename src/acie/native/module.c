@@ -455,7 +455,6 @@ static PyMethodDef methods[] = {
     {"student_density", student_density, METH_VARARGS, NULL},
     {"student_draws", student_draws, METH_VARARGS, NULL},
     {"regression", regression, METH_VARARGS, NULL},
-    {"newton", newton, METH_VARARGS, NULL},
     {"at_pixels", at_pixels, METH_VARARGS, NULL},
     {"reduced", reduced, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -142,16 +142,3 @@ static PyObject *regression(PyObject *self, PyObject *arguments)
                                   (const double *)values, (double *)centre, (double *)scale, (double *)middle,
                                   (double *)slopes));
 }
-
-static PyObject *newton(PyObject *self, PyObject *arguments)
-{
-    long long batch, dim;
-    double prior, reach;
-    address centre, scale, gradient, information, mean, covariance;
-    if (!PyArg_ParseTuple(arguments, "LLddKKKKKK", &batch, &dim, &prior, &reach, &centre, &scale, &gradient,
-                          &information, &mean, &covariance))
-        return NULL;
-    WITHOUT_LOCK(best->newton(batch, dim, prior, reach, (const double *)centre, (const double *)scale,
-                              (const double *)gradient, (const double *)information, (double *)mean,
-                              (double *)covariance));
-}

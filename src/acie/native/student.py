@@ -5,7 +5,7 @@ shape ``(sample, batch, dim)``.
 """
 
 __all__ = [
-    "cholesky", "density", "draws", "fits", "moments", "newton", "regression", "scatter", "shrink",
+    "cholesky", "density", "draws", "fits", "moments", "regression", "scatter", "shrink",
     "terms",
 ]  # fmt: skip
 
@@ -167,31 +167,6 @@ def regression(
     given = [part.contiguous() for part in (weights, x, values)]
     kernels.regression(count, batch, dim, width, *_places(*given, *made))
     return tuple(made)
-
-
-def newton(
-    centre: Tensor,
-    scale: Tensor,
-    gradient: Tensor,
-    information: Tensor,
-    prior: float,
-    reach: float,
-) -> tuple[Tensor, Tensor]:
-    """Mean ``(batch, dim)`` and covariance one step from the centre.
-
-    Arguments:
-        centre: Shape ``(batch, dim)``, like the next two.
-        scale: Standard deviations, of which a step is no more than some.
-        gradient: Of the log likelihood.
-        information: Shape ``(batch, dim, dim)``.
-        prior: Precision of the normal prior around zero.
-        reach: How many of the standard deviations.
-    """
-    batch, dim = centre.shape
-    mean, covariance = torch.empty_like(centre), centre.new_empty(batch, dim, dim)
-    given = [part.contiguous() for part in (centre, scale, gradient, information)]
-    kernels.newton(batch, dim, prior, reach, *_places(*given, mean, covariance))
-    return mean, covariance
 
 
 def _places(*tensors: Tensor) -> list[int]:

@@ -189,8 +189,6 @@ def _newton(
     centre: Tensor, scale: Tensor, gradient: Tensor, information: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Mean and covariance one step from the centre, where the amortised law is the prior."""
-    if compiled.fits(centre, scale, gradient, information):
-        return compiled.newton(centre, scale, gradient, information, _PRIOR, _REACH)
     eye = torch.eye(centre.shape[-1], dtype=centre.dtype)
     covariance = torch.linalg.inv(information + _PRIOR * eye)
     covariance = 0.5 * (covariance + covariance.mT)
