@@ -12,9 +12,12 @@ from acie.simulation import Simulator
 pytest.importorskip("ray", reason="needs the extra cluster")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_ray():
-    """Ray with two processors; its workers import what this process imports."""
+    """Ray with two processors; its workers import what this process imports.
+
+    For one file, not for all: what it leaves running takes a tenth of two processors.
+    """
     from acie.cluster import ray_session
 
     path = os.environ.get("PYTHONPATH", "")
