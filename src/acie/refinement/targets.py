@@ -178,11 +178,12 @@ def _regression(
     gram = design.mT @ design
     scale = gram.diagonal(dim1=-2, dim2=-1).clamp(min=1e-12).sqrt()
     white = gram / scale[:, None] / scale[..., None] + 1e-6 * torch.eye(dim, dtype=x.dtype)
-    values = values.transpose(0, 1)
-    middle = (share.to(values.dtype) * values).sum(1)
-    offset = root.to(values.dtype) * (values - middle[:, None])
     solve = torch.linalg.solve(white, (design / scale[:, None]).mT) / scale[..., None]
-    return centre, scale, middle, solve.to(values.dtype) @ offset
+    # Whole spectra are tens of megabytes: read once, and the mean is taken away afterwards.
+    weights = torch.cat([share.mT, solve * root.mT], 1).to(values.dtype)
+    means, slopes = (weights @ values.transpose(0, 1)).split([1, dim], 1)
+    slopes = slopes - weights[:, 1:].sum(-1, True) * means
+    return centre, scale, means[:, 0], slopes
 
 
 def _newton(
