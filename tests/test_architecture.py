@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import acie
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "acie"
 
@@ -228,7 +230,7 @@ def test_every_module_has_a_docstring_and_all(path):
 
 
 @pytest.mark.parametrize(
-    "folder", [p for p in PACKAGES if p.name not in TOP], ids=lambda p: p.name
+    "folder", [p for p in PACKAGES if p.name not in (*TOP, "acie")], ids=lambda p: p.name
 )
 def test_all_of_a_package_is_what_is_visible(folder):
     module = ast.parse((folder / "__init__.py").read_text("utf-8"))
@@ -245,6 +247,14 @@ def test_all_of_a_package_is_what_is_visible(folder):
     )
     assert set(declared) == {name for name in visible if not name.startswith("_")}
     assert len(declared) == len(set(declared))
+
+
+def test_all_of_acie_is_what_it_loads_when_first_used():
+    # That each of them exists where it is looked for: test_every_module_imports_alone...
+    assert set(acie.__all__) == {"load", *acie._HOMES}
+    assert {*acie.__all__, *acie._MODULES} <= set(dir(acie))
+    with pytest.raises(AttributeError, match="no attribute 'laod'"):
+        _ = acie.laod
 
 
 # Every module is imported in a fork of a process that has loaded what is slow to load and of ACIE
@@ -309,18 +319,29 @@ def test_every_module_imports_alone_and_leaves_torch_as_it_was():
     assert json.loads(run_python(_ALONE, json.dumps(names))) == dict.fromkeys(names, "")
 
 
-def test_importing_acie_is_light():
-    code = """
-import sys, torch
-from torch.distributions import Distribution
-before = Distribution._validate_args
-import acie
-heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow", "yaml",
-         "mlflow"}
-loaded = sorted(heavy & set(sys.modules))
-sys.stdout.write(f"{loaded} {Distribution._validate_args is before}")
-"""
-    assert run_python(code) == "[] True"
+def loaded_after(code: str, heavy: set[str]) -> set[str]:
+    """Which of the modules ``heavy`` a new process has when it has run ``code``."""
+    after = f"import sys\n{code}\nsys.stdout.write(' '.join({heavy!r} & set(sys.modules)))"
+    return set(run_python(after).split())
+
+
+def test_importing_acie_loads_nothing_but_python():
+    heavy = {"torch", "numpy", "scipy", "zuko", "typer", "astropy", "yaml"}
+    assert loaded_after("import acie; dir(acie)", heavy) == set()
+    assert loaded_after("import acie; acie.Scale(1.5)", heavy & {"torch"}) == {"torch"}
+
+
+def test_the_names_of_acie_are_light():
+    heavy = {"zuko", "lightning", "specutils", "astropy", "matplotlib", "typer", "pyarrow",
+             "yaml", "mlflow"}  # fmt: skip
+    assert loaded_after("from acie import *", heavy) == set()
+
+
+def test_help_of_the_command_line_does_not_wait_for_torch():
+    code = "import contextlib, io\nfrom acie.cli import app\n"
+    code += "with contextlib.redirect_stdout(io.StringIO()):\n"
+    code += "    app(['infer', '--help'], standalone_mode=False)"
+    assert loaded_after(code, {"torch", "numpy", "matplotlib", "astropy"}) == set()
 
 
 def tracked() -> list[Path]:

@@ -5,9 +5,15 @@ What would this galaxy's spectrum be, had its state been different?
 
 __version__ = "0.1.0"
 
-from acie.observation import WAVELENGTH, Observation
-from acie.results import QualityFlag
-from acie.scm import Do, Policy, Replace, Scale, Shift
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from acie.engine import CounterfactualEngine
+    from acie.observation import WAVELENGTH, Observation
+    from acie.results import QualityFlag
+    from acie.scm import Do, Policy, Replace, Scale, Shift
+    from acie.tabular import TabularEngine
 
 __all__ = [
     "WAVELENGTH",
@@ -21,21 +27,38 @@ __all__ = [
     "load",
 ]
 
-_LAZY = ("io", "physics", "simulation", "inference", "tabular", "training")
+#: Where names are that are loaded when first used: torch takes seconds, which nobody who asks the
+#: command line for help should wait for.
+_HOMES = {
+    "WAVELENGTH": "observation",
+    "Observation": "observation",
+    "QualityFlag": "results",
+    **dict.fromkeys(("Do", "Policy", "Replace", "Scale", "Shift"), "scm"),
+}
+#: Modules that need no import of their own.
+_MODULES = (
+    "errors", "inference", "io", "observation", "physics", "results", "scm", "simulation",
+    "tabular", "training", "variables",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    """Sub-packages are imported when first used, so that ``import acie`` stays light."""
-    if name in _LAZY:
-        import importlib
-
+    if name in _MODULES:
         return importlib.import_module(f"acie.{name}")
+    if name in _HOMES:
+        found = getattr(importlib.import_module(f"acie.{_HOMES[name]}"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module 'acie' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_MODULES})
 
 
 def load(
     name_or_path: str = "galaxy-v1", runtime: str = "torch"
-) -> "CounterfactualEngine | TabularEngine":  # noqa: F821
+) -> "CounterfactualEngine | TabularEngine":
     """The engine of a trained model.
 
     Arguments:

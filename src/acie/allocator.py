@@ -6,8 +6,10 @@ import ctypes
 import functools
 import platform
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Of ``mallopt(3)``: free memory at the end of the heap beyond which it is given back, and the
 #: size from which an allocation is a mapping of its own.
@@ -36,7 +38,7 @@ def keep_freed_memory() -> bool:
     )
 
 
-def large_pages(tensor: Tensor) -> Tensor:
+def large_pages(tensor: "Tensor") -> "Tensor":
     """The same tensor, whose memory the system is asked to hand out in pages of 2 MB.
 
     What is larger than the C library keeps comes from the system anew every time; in pages of
