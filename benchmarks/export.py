@@ -1,7 +1,7 @@
-"""Network part and whole answers of one galaxy: torch against ONNX Runtime, in pairs.
+"""Network part and whole answers of one galaxy: torch, compiled kernels and ONNX Runtime.
 
-Each figure is the median over pairs that follow one another in this process, so that whatever else
-the machine does meets both. One thread, as within the engine.
+Each figure is the median over calls that follow one another in this process, so that whatever else
+the machine does meets all. One thread, as within the engine.
 """
 
 import argparse
@@ -17,42 +17,53 @@ import acie
 from acie.allocator import keep_freed_memory
 from acie.engine import CounterfactualEngine
 from acie.export import ExportedModel, with_onnx
-from acie.export.answer.parity import eager_answer
-from acie.export.network.parity import eager_draws
+from acie.export.answer.parity import engine_answer
+from acie.export.network.parity import engine_draws
+from acie.native import kernels_off
 from acie.simulation import Simulator, SurveyConfig
 from acie.threads import undivided
 
 _QUESTION = "stellar_mass*=1.5"
 
 
-def pairs(first: Callable[[], object], second: Callable[[], object], count: int) -> dict:
-    """Medians in milliseconds, and the median of the ratios."""
-    first(), second()
-    times = []
-    for _ in range(count):
-        own = []
-        for work in (first, second):
+def in_turn(own: Callable[[int], object], onnx: Callable[[int], object], count: int) -> dict:
+    """Medians in milliseconds, and the medians of their ratios to that of ONNX Runtime.
+
+    ``own`` is called by torch alone, then as the engine does it; each with the number of the turn.
+    """
+
+    def alone(turn: int) -> None:
+        with kernels_off():
+            own(turn)
+
+    works = {"torch": alone, "engine": own, "onnx": onnx}
+    times = {name: [] for name in works}
+    for turn in range(count + 1):
+        for name, work in works.items():
             start = time.perf_counter()
-            work()
-            own.append(1e3 * (time.perf_counter() - start))
-        times.append(own)
-    eager, onnx = np.median(times, 0)
-    ratio = np.median([a / b for a, b in times])
-    return {"torch_ms": round(eager, 3), "onnx_ms": round(onnx, 3), "ratio": round(ratio, 2)}
+            work(turn)
+            # The first time makes what is kept.
+            if turn:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    base = np.array(times["onnx"])
+    found = {f"{name}_ms": round(np.median(each), 3) for name, each in times.items()}
+    for name in ("torch", "engine"):
+        found[f"{name}_over_onnx"] = round(np.median(times[name] / base), 2)
+    return found
 
 
 def network(engine: CounterfactualEngine, exported: ExportedModel, count: int) -> dict:
     """Features of one galaxy, and noise, to draws and log q."""
-    eager, rng = eager_draws(engine.bundle.estimator), np.random.default_rng(0)
+    own, rng = engine_draws(engine.bundle.estimator), np.random.default_rng(0)
     found = {}
     for batch, samples in ((1, 1), (1, 64), (1, 256), (1, 384), (8, 256)):
         features = rng.standard_normal((batch, 112), dtype=np.float32)
         redshift = np.full(batch, 0.1, dtype=np.float32)
         noise = rng.standard_normal((samples, batch, 11), dtype=np.float32)
         with undivided():
-            found[f"batch {batch}, {samples} draws"] = pairs(
-                lambda i=(features, redshift, noise): eager(*i),
-                lambda i=(features, redshift, noise): exported.draws(*i),
+            found[f"batch {batch}, {samples} draws"] = in_turn(
+                lambda _, i=(features, redshift, noise): own(*i),
+                lambda _, i=(features, redshift, noise): exported.draws(*i),
                 count,
             )
     return found
@@ -62,18 +73,15 @@ def answers(engine: CounterfactualEngine, other: CounterfactualEngine, rounds: i
     """Whole refined answers of single galaxies."""
     simulator = Simulator(engine.scm, engine.physics, survey=SurveyConfig(snr=(20.0, 20.1)))
     drawn = simulator.draw(20, torch.Generator().manual_seed(3)).observation
-    place = iter(range(20 * rounds + 20))
 
-    def one(which: CounterfactualEngine, index: list[int]) -> None:
-        which.counterfactual(drawn[index[0] : index[0] + 1], _QUESTION, num_samples=256)
+    def by(which: CounterfactualEngine) -> Callable[[int], object]:
+        def one(turn: int) -> object:
+            galaxy = turn % len(drawn)
+            return which.counterfactual(drawn[galaxy : galaxy + 1], _QUESTION, num_samples=256)
 
-    index = [0]
+        return one
 
-    def first() -> None:
-        index[0] = next(place) % 20
-        one(engine, index)
-
-    return pairs(first, lambda: one(other, index), 20 * rounds)
+    return in_turn(by(engine), by(other), 20 * rounds)
 
 
 def amortised(engine: CounterfactualEngine, exported: ExportedModel, count: int) -> dict:
@@ -87,9 +95,9 @@ def amortised(engine: CounterfactualEngine, exported: ExportedModel, count: int)
         arrays = {n: getattr(own, n).numpy() for n in ("flux", "ivar", "lsf", "redshift")}
         noise = rng.standard_normal((samples, batch, 11), dtype=np.float32)
         uniform = rng.random((samples, batch, 2))
-        found[f"batch {batch}, {samples} draws"] = pairs(
-            lambda i=(own, noise, uniform): eager_answer(engine, *i, (_QUESTION,)),
-            lambda i=arrays, n=noise, u=uniform: exported.answer(**i, do=do, noise=n, uniform=u),
+        found[f"batch {batch}, {samples} draws"] = in_turn(
+            lambda _, i=(own, noise, uniform): engine_answer(engine, *i, (_QUESTION,)),
+            lambda _, i=dict(arrays, noise=noise, uniform=uniform): exported.answer(**i, do=do),
             count,
         )
     return found
@@ -114,7 +122,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="made by acie export")
     parser.add_argument("--model", default="galaxy-v1")
-    parser.add_argument("--count", type=int, default=100, help="pairs of the network part")
+    parser.add_argument("--count", type=int, default=100, help="turns of the network part")
     parser.add_argument("--rounds", type=int, default=5, help="times 20 galaxies, whole answers")
     arguments = parser.parse_args()
     keep_freed_memory()

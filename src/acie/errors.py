@@ -97,7 +97,8 @@ class ACIEError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.argument}: expected {self.expected}, found {self.found}"
-        return f"{text}. {self.remedy}" if self.remedy else text
+        # What a library said may end as a sentence does.
+        return f"{text.removesuffix('.')}. {self.remedy}" if self.remedy else text
 
     def __reduce__(self) -> tuple:
         # The keyword-only constructor would otherwise break copying between processes.

@@ -15,7 +15,7 @@ from acie.export.answer.parity import (
     QUESTIONS,
     AnswerTolerance,
     compare_answers,
-    eager_answer,
+    engine_answer,
 )
 from acie.export.network.parity import check
 from acie.simulation import Simulator
@@ -59,7 +59,7 @@ def test_answers_of_any_shape_are_those_of_the_engine(
     rng = np.random.default_rng(samples)
     noise = rng.standard_normal((samples, batch, 11)).astype(np.float32)
     uniform = rng.random((samples, batch, 2))
-    expected = eager_answer(engine, own, noise, uniform, question.text)
+    expected = engine_answer(engine, own, noise, uniform, question.text)
     found = model.answer(**arrays_of(own), do=question.do, noise=noise, uniform=uniform)
     for name in expected:
         assert found[name].shape == expected[name].shape
@@ -138,12 +138,12 @@ np.savez(sys.argv[3], **answer)
     ("log_q", 1.01, "log_q"),
 ])  # fmt: skip
 def test_an_answer_that_differs_is_refused(engine, model, monkeypatch, name, factor, figure):
-    def other(*arguments, true=eager_answer):
+    def other(*arguments, true=engine_answer):
         answer = true(*arguments)
         return {**answer, name: factor * answer[name]}
 
     monkeypatch.setattr("acie.export.answer.parity.QUESTIONS", QUESTIONS[:1])
-    monkeypatch.setattr("acie.export.answer.parity.eager_answer", other)
+    monkeypatch.setattr("acie.export.answer.parity.engine_answer", other)
     with pytest.raises(ParityError, match=f"{figure} at most"):
         check(compare_answers(engine, model, 2, 1, 8), AnswerTolerance(), "the exported answer")
 

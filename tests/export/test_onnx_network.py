@@ -12,12 +12,20 @@ import torch
 
 import acie
 import acie.export.build
+from acie import native
 from acie.benchmark import BenchmarkConfig, run_benchmark
 from acie.cli import main
 from acie.errors import ChecksumMismatch, ConfigurationError, IncompatibleBundle, ParityError
 from acie.export import ExportedModel, export_model, read_export, with_onnx
 from acie.export.network import eight_bits
-from acie.export.network.parity import Tolerance, check, compare, eager_draws, simulate
+from acie.export.network.parity import (
+    Tolerance,
+    check,
+    compare,
+    eager_draws,
+    engine_draws,
+    simulate,
+)  # fmt: skip
 
 pytest.importorskip("onnxruntime")
 
@@ -173,7 +181,9 @@ def test_the_command_refuses_what_it_does_not_know(words, tmp_path, capsys):
 
 
 def test_the_benchmark_measures_exports(engine, exported, tmp_path):
-    stages = ("network", "network_onnx")
+    stages = ("network", "network_eager", "network_onnx")
+    if not native.available():
+        stages = ("network", "network_onnx")
     config = BenchmarkConfig(dataset="2", device="cpu", seconds=0.01, stages=stages,
                              exported=(str(exported[0]),))  # fmt: skip
     rows = {row["stage"]: row for row in run_benchmark(config, folder=tmp_path)["stages"]}
@@ -228,4 +238,28 @@ def test_every_layer_is_accounted_for_in_the_manifest_and_the_card(engine, of_ei
 @pytest.mark.parametrize(("smaller", "faster"), [(3.4, 2.5), (3.6, 1.9)])
 def test_bits_that_save_too_little_are_refused(smaller, faster):
     with pytest.raises(ParityError, match="--quantize int8"):
-        eight_bits.worth(smaller, faster, {})
+        eight_bits.worth(smaller, {"torch": faster, "kernels": 9.0}, {})
+
+
+def test_the_gain_in_time_is_that_over_torch_and_the_one_over_kernels_is_told(of_eight_bits):
+    facts = eight_bits.worth(3.6, {"torch": 2.1, "kernels": 0.8}, {})
+    assert (facts["faster"], facts["faster_than_kernels"]) == (2.1, 0.8)
+    assert "faster_than_kernels" not in eight_bits.worth(3.6, {"torch": 2.1}, {})
+    folder, manifest = of_eight_bits
+    if native.available():
+        told = f"({manifest['quantized']['faster_than_kernels']:.2f} times as fast as ACIE's"
+        assert told in (folder / "MODEL_CARD.md").read_text("utf-8")
+
+
+@pytest.mark.skipif(not native.available(), reason="needs compiled kernels")
+def test_eager_draws_take_no_kernel(engine, monkeypatch):
+    features, redshift = features_of(engine, 1)
+    base = np.random.default_rng(0).standard_normal((4, 1, width(engine))).astype(np.float32)
+    eager, own = (of(engine.bundle.estimator) for of in (eager_draws, engine_draws))
+    inputs = features, redshift, base
+    for one, other in zip(eager(*inputs), own(*inputs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    monkeypatch.setattr(native.kernels, "draws", None)
+    eager(*inputs)
+    with pytest.raises(TypeError):
+        own(*inputs)

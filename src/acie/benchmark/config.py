@@ -15,6 +15,7 @@ STAGES = (
     "counterfactual_batch",
     "constraints",
     "network",
+    "network_eager",
     "network_onnx",
     "network_int8",
 )

@@ -1,4 +1,4 @@
-"""The network part for one galaxy, by torch and by ONNX Runtime from exports."""
+"""The network part for one galaxy: the engine's, torch alone, and ONNX Runtime from exports."""
 
 __all__ = ["network_stages"]
 
@@ -13,11 +13,12 @@ from acie.benchmark.dataset import BenchmarkSet
 from acie.benchmark.stage import Stage
 from acie.engine import CounterfactualEngine
 from acie.errors import ConfigurationError
+from acie.native import available
 from acie.threads import undivided
 
 #: Draws of one galaxy.
 _DRAWS = 256
-_STAGES = ("network", "network_onnx", "network_int8")
+_STAGES = ("network", "network_eager", "network_onnx", "network_int8")
 
 
 def network_stages(
@@ -33,12 +34,17 @@ def network_stages(
     """
     if not set(_STAGES).intersection(config.stages) or not _available(config):
         return
-    from acie.export.network.parity import eager_draws
+    from acie.export.network.parity import eager_draws, engine_draws
 
     inputs = _inputs(engine, data, config.seed)
-    eager = _alone(eager_draws(engine.bundle.estimator), inputs)
-    if "network" in config.stages:
-        yield Stage("network", "galaxies", 1, eager)
+    estimator = engine.bundle.estimator
+    eager = _alone(eager_draws(estimator), inputs)
+    own = {"network": _alone(engine_draws(estimator), inputs)}
+    if available():
+        own["network_eager"] = eager
+    for name, call in own.items():
+        if name in config.stages:
+            yield Stage(name, "galaxies", 1, call, counted=eager)
     for folder in _folders(engine, config):
         name, draws = _exported(engine, folder)
         if name in config.stages:
@@ -78,7 +84,7 @@ def _inputs(engine: CounterfactualEngine, data: BenchmarkSet, seed: int) -> tupl
 
 
 def _folders(engine: CounterfactualEngine, config: BenchmarkConfig) -> tuple[str, ...]:
-    if config.exported or not set(_STAGES[1:]).intersection(config.stages):
+    if config.exported or not {"network_onnx", "network_int8"}.intersection(config.stages):
         return config.exported
     from acie.export import ready_export
 

@@ -3,6 +3,7 @@
 __all__ = ["complain", "make_folder", "state_table", "table"]
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from acie.errors import ACIEError, ConfigurationError
 
 #: Units as a narrow column shows them.
 _SHORT = {"mass fraction": "by mass"}
+#: Columns of a table in a file or a pipe.
+_WIDE = 400
 
 
 def make_folder(path: Path) -> None:
@@ -50,7 +53,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         grid.add_column(column, justify="left" if first else "right", no_wrap=first)
     for row in rows:
         grid.add_row(*row)
-    Console(soft_wrap=True).print(grid)
+    console = Console(soft_wrap=True)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        # What reads it is not a screen: nothing is cut off to fit 80 columns.
+        console.width = _WIDE
+    console.print(grid)
 
 
 def _interval(state: dict[str, Any]) -> str:

@@ -92,13 +92,15 @@ def compare(name: str, first: str, second: str, json_output: bool) -> None:
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else f"{value:.4g}"
+    return value if isinstance(value, str) else f"{value:.3g}"
 
 
 def _change(row: dict[str, Any]) -> str:
     a, b = row["a"], row["b"]
     if isinstance(a, str) or isinstance(b, str) or a is None or b is None:
         return "" if a == b else "differs"
+    if a == b:
+        return "0"
     return f"{b - a:+.3g}" if a == 0 else f"{b - a:+.3g} ({100.0 * (b / a - 1.0):+.1f} %)"
 
 

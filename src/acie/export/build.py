@@ -12,8 +12,8 @@ from acie.engine import CounterfactualEngine
 from acie.export.folder import export_folder, write_export
 from acie.export.graph.joining import compact
 from acie.export.graph.tape import OPSET
-from acie.export.network.eight_bits import QUANTISED, calibrated, speedup, worth
-from acie.export.network.parity import Tolerance, check, compare, eager_draws, finite, simulate
+from acie.export.network.eight_bits import QUANTISED, calibrated, speedups, worth
+from acie.export.network.parity import Tolerance, check, compare, engine_draws, finite, simulate
 from acie.export.network.quantise import with_layers
 from acie.export.network.stages import latent_graph, spectral_graph
 from acie.export.runner import ExportedModel
@@ -93,12 +93,12 @@ def export_model(
         write_export(draft, models, facts)
         progress("checking against the model")
         exported = ExportedModel(draft)
-        figures = compare(eager_draws(bundle.estimator), exported.draws, sample)
+        figures = compare(engine_draws(bundle.estimator), exported.draws, sample)
         check(figures, tolerance, "the exported network")
         facts["parity"] = {"network": {**figures, "tolerance": finite(tolerance)}}
         if quantize is not None:
-            speed = speedup(bundle.estimator, exported, sample)
-            facts["quantized"] = worth(size / _size(models), speed, layers)
+            faster = speedups(bundle.estimator, exported, sample)
+            facts["quantized"] = worth(size / _size(models), faster, layers)
         elif not network_only:
             _add_answer(draft, engine, graphs, models, facts, min(galaxies, _ANSWERED), progress)
         return write_export(draft, models, facts, card)

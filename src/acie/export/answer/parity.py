@@ -1,6 +1,6 @@
 """Is the graph of a whole answer that answer? By its errors, and by calibration."""
 
-__all__ = ["AnswerTolerance", "Question", "compare_answers", "eager_answer"]
+__all__ = ["AnswerTolerance", "Question", "compare_answers", "engine_answer"]
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acie.engine import CounterfactualEngine
-from acie.export.network.parity import eager_draws
+from acie.export.network.parity import engine_draws
 from acie.export.runner import ExportedModel
 from acie.inference import expected_coverage, rank_statistics
 from acie.observation import Observation
@@ -67,7 +67,7 @@ QUESTIONS = (
 )
 
 
-def eager_answer(
+def engine_answer(
     engine: CounterfactualEngine, observation: Observation, noise: np.ndarray, uniform: np.ndarray,
     text: tuple[str, ...],
 ) -> dict[str, np.ndarray]:  # fmt: skip
@@ -83,7 +83,7 @@ def eager_answer(
     scm, names = engine.scm, tuple(engine.scm.variables)
     with torch.inference_mode(), undivided():
         features = engine.bundle.encoder(observation).float().numpy()
-        draws = eager_draws(engine.bundle.estimator)
+        draws = engine_draws(engine.bundle.estimator)
         x_s, x_l, log_q = draws(features, observation.redshift.numpy(), noise)
         x = torch.from_numpy(np.concatenate([x_s, x_l], -1)).double()
         given = {"redshift": observation.redshift.double().expand(x.shape[:-1])}
@@ -160,7 +160,7 @@ def compare_answers(
             shape = (count, len(part))
             noise = rng.standard_normal((*shape, exported.manifest["noise"]), dtype=np.float32)
             uniform = rng.random((*shape, 2))
-            own = eager_answer(engine, part, noise, uniform, question.text)
+            own = engine_answer(engine, part, noise, uniform, question.text)
             arrays = {n: getattr(part, n).numpy() for n in ("flux", "ivar", "lsf", "redshift")}
             other = exported.answer(**arrays, do=question.do, noise=noise, uniform=uniform)
             same = _same(own, other, exported.manifest["variables"].index(_binary(engine)))

@@ -7,6 +7,7 @@ __all__ = [
     "check",
     "compare",
     "eager_draws",
+    "engine_draws",
     "finite",
     "simulate",
 ]
@@ -23,6 +24,7 @@ from torch import Tensor
 from acie.engine import CounterfactualEngine
 from acie.errors import ParityError
 from acie.inference import NeuralPosteriorEstimator, expected_coverage, rank_statistics
+from acie.native import kernels_off
 from acie.observation import Observation
 from acie.simulation import LATENT_NAMES, SPECTRAL_NAMES, Simulator
 
@@ -92,8 +94,8 @@ def simulate(
     return ParitySample(observation, features, truth)
 
 
-def eager_draws(estimator: NeuralPosteriorEstimator) -> Draws:
-    """Draws of an estimator as the engine makes them."""
+def engine_draws(estimator: NeuralPosteriorEstimator) -> Draws:
+    """Draws of an estimator as the engine makes them: by compiled kernels where there are any."""
 
     def draws(
         features: np.ndarray, redshift: np.ndarray, noise: np.ndarray
@@ -112,6 +114,17 @@ def eager_draws(estimator: NeuralPosteriorEstimator) -> Draws:
         return x_s.numpy(), x_l[0].reshape(*shape, -1).numpy(), log_q.numpy()
 
     return draws
+
+
+def eager_draws(estimator: NeuralPosteriorEstimator) -> Draws:
+    """The same by torch alone, one operation after the other."""
+    draws = engine_draws(estimator)
+
+    def alone(*inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        with kernels_off():
+            return draws(*inputs)
+
+    return alone
 
 
 def compare(
